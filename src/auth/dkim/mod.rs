@@ -1,0 +1,59 @@
+//! DKIM, RFC 6376 with RFC 8301 (no SHA-1, 1024 bits at least), RFC 8463 (Ed25519) and RFC 8616
+//! (internationalized mail): who vouches for this message, and does it still say what they signed?
+//!
+//! Owns the tag lists (`tags`), canonicalization (`canon`), keys (`key`) and the streaming verifier:
+//! signatures parsed and keys asked for at the end of the headers, the body hashed as it passes and
+//! never kept. Every signature yields a result; none is passed over in silence.
+
+use super::DkimResult;
+
+/// All signatures of one message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DkimEvidence {
+    /// Those that were tried, in the order of the message, top first.
+    pub signatures: Vec<SignatureOutcome>,
+    /// Those beyond the bound, named only.
+    pub not_tried: Vec<NotTried>,
+}
+
+/// What one DKIM-Signature field is worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignatureOutcome {
+    /// `d=` in A-labels; the text as found when it is no domain; empty when absent.
+    pub domain: String,
+    /// `s=`, as `domain`.
+    pub selector: String,
+    /// `i=` when present and readable.
+    pub identity: Option<String>,
+    /// `a=` as found; empty when absent.
+    pub algorithm: String,
+    /// The first characters of `b=` (RFC 6008), for `header.b`: 8, more if needed to tell two apart.
+    pub b_prefix: String,
+    pub result: DkimResult,
+    pub grounds: DkimGrounds,
+}
+
+/// Why a signature's result is what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DkimGrounds {
+    /// In a few words, as it stands in `reason=`: "body hash did not verify". Empty for a plain pass.
+    pub reason: String,
+    /// Bits of the RSA key, 256 for Ed25519, when a key was found.
+    pub key_bits: Option<u32>,
+    /// The key record says `t=y`: the domain is testing (RFC 6376 §3.6.1).
+    pub testing: bool,
+    /// `l=` left this many octets of the body unsigned (0 without `l=`).
+    pub unsigned_octets: u64,
+    /// A pass that may align. False for a pass with unsigned octets unless allowed by the settings.
+    pub may_align: bool,
+    /// The signature itself verified although the body hash did not: what a mailing list's footer
+    /// leaves behind. Only `fail` results can have it.
+    pub headers_intact: bool,
+}
+
+/// A signature that was not tried because of `dkim.max_signatures`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTried {
+    pub domain: String,
+    pub selector: String,
+}

@@ -1,0 +1,53 @@
+//! SPF, RFC 7208: may this client use this domain in HELO or MAIL FROM?
+//!
+//! Owns the record grammar (`record`), macros (`macros`) and `check_host()` (`eval`). Asks DNS only
+//! through the trait. Every outcome carries its grounds: which term decided, or what was wrong.
+
+/// What SPF said of one identity, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpfOutcome {
+    /// The domain that was checked, as given by the client; empty when there was none to check.
+    pub domain: String,
+    pub result: super::SpfResult,
+    pub grounds: SpfGrounds,
+}
+
+/// Why an SPF outcome is what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SpfGrounds {
+    /// The term that decided, as written, with the domain whose record holds it: `ip4:192.0.2.0/24`.
+    pub matched: Option<MatchedTerm>,
+    /// What was wrong, or why nothing was evaluated, in one sentence.
+    pub problem: Option<String>,
+    /// The domain owner's explanation text, RFC 7208 §6.2. From the sender: never trusted.
+    pub explanation: Option<String>,
+    /// The record of the checked domain as found, at most 1,024 characters of it.
+    pub record: Option<String>,
+    /// Terms that caused look-ups, of the 10 allowed (RFC 7208 §4.6.4).
+    pub lookups: u8,
+    /// Look-ups without result, of the 2 allowed (RFC 7208 §4.6.4).
+    pub void_lookups: u8,
+}
+
+/// A directive that matched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatchedTerm {
+    /// The term as written in the record, with its qualifier.
+    pub term: String,
+    /// The domain whose record has it; not the checked one inside `include` and `redirect`.
+    pub domain: String,
+}
+
+impl SpfOutcome {
+    /// An outcome without evaluation: `none`, with the reason for it.
+    pub fn not_evaluated(domain: impl Into<String>, why: &str) -> Self {
+        Self {
+            domain: domain.into(),
+            result: super::SpfResult::None,
+            grounds: SpfGrounds {
+                problem: Some(why.into()),
+                ..SpfGrounds::default()
+            },
+        }
+    }
+}

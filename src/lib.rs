@@ -1,0 +1,32 @@
+//! alignd: a milter that evaluates SPF, DKIM and DMARC on inbound mail and remembers why.
+//!
+//! # The map
+//! Modules stand in layers; each imports only from those above it in this list, or from its own folder.
+//! `tests/layers.rs` holds that rule.
+//!
+//! - words: [`domain`], [`address`], [`time`], `word`
+//! - formats, bytes to types and back: [`message`], [`dns`]
+//! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
+//! - facts, what is kept and said: [`verdict`], [`outcome`]
+//!
+//! # One message
+//! The MTA speaks to the milter entrance. As soon as an input is known, its look-ups start; body chunks
+//! are hashed as they pass and never kept. At the end of the message five calls happen once, in order:
+//! conclude, decide, new, record, reply. Data only moves from judgement to store to reply.
+//!
+//! # What always holds
+//! - A verdict is durable before the MTA is answered.
+//! - A DNS failure is `temperror`: never "no record", never a DMARC fail.
+//! - Judgement never fails and never panics on input; it concludes.
+//! - Nothing from a message reaches a header, a log or a query unchecked.
+
+pub mod address;
+pub mod auth;
+pub mod dns;
+pub mod domain;
+pub mod message;
+pub mod outcome;
+pub mod policy;
+pub mod time;
+pub mod verdict;
+mod word;

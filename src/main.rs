@@ -1,0 +1,3 @@
+//! argv to `cli::run` to an exit code; nothing else.
+
+fn main() {}

@@ -1,0 +1,30 @@
+//! A message as bytes: header fields and what is read from and written to them. No I/O.
+//!
+//! `author` finds the Author Domain(s) in From, `authentication_results` reads and writes RFC 8601
+//! fields, `received` finds a client's address in trusted Received fields, `identifiers` reads
+//! Message-ID and List-Id. Everything in a message is the sender's: bounded, never trusted.
+
+pub mod author;
+
+/// One header field as the MTA or a file gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderField {
+    /// The name, without white space before the colon; any case.
+    pub name: Box<[u8]>,
+    /// Every octet after the colon up to, not including, the final CRLF; folds are CRLF and white space.
+    pub value: Box<[u8]>,
+}
+
+impl HeaderField {
+    pub fn new(name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        Self {
+            name: name.as_ref().into(),
+            value: value.as_ref().into(),
+        }
+    }
+
+    /// Field names are compared without regard to case (RFC 5322 §1.2.2).
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+}

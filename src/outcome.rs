@@ -1,0 +1,162 @@
+//! What became of a message: the state machine behind the append-only outcome table.
+//!
+//! ```text
+//!              ┌─────────► accepted ──────► refused_later
+//!              │              ▲
+//! answering ───┼─► rejected ◄─┤
+//!              │              │
+//!              ├─► tempfailed ◄┤
+//!              │              │
+//!              └─► unknown ───┘     only by evidence, such as the mail log
+//! ```
+//! Pure. A verdict is recorded as `answering` before the reply; the written reply makes it what was
+//! answered. A reply that was not written, or a crash before the confirmation, makes it `unknown`,
+//! which is never reported. Which moves are legal is decided here alone.
+
+use crate::time::Timestamp;
+use crate::word::words;
+use std::fmt;
+
+words! {
+    /// Where a message stands.
+    OutcomeState {
+        /// Recorded, the reply not yet written.
+        Answering = "answering",
+        /// The MTA took it. Unconfirmed until a log says that no later filter refused it.
+        Accepted = "accepted",
+        Rejected = "rejected",
+        Tempfailed = "tempfailed",
+        /// Taken by us, refused by another filter afterwards.
+        RefusedLater = "refused_later",
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// Who says so.
+    OutcomeSource {
+        /// Our own reply to the MTA.
+        Reply = "reply",
+        /// A start after a crash found it unanswered.
+        Restart = "restart",
+        /// The mail log.
+        Log = "log",
+        /// The operator or another filter.
+        Operator = "operator",
+    }
+}
+
+/// One row of the outcome table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub state: OutcomeState,
+    pub at: Timestamp,
+    pub source: OutcomeSource,
+    /// Why, where there is more to say.
+    pub detail: Option<String>,
+}
+
+/// A move that cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IllegalMove {
+    pub from: OutcomeState,
+    pub to: OutcomeState,
+    pub source: OutcomeSource,
+}
+
+impl OutcomeState {
+    /// Whether `source` may move a message from this state to `to`. Repeating a state is no move:
+    /// it is legal and changes nothing (`Ok(false)`).
+    pub fn check_move(self, to: Self, source: OutcomeSource) -> Result<bool, IllegalMove> {
+        use OutcomeSource::{Log, Operator, Reply, Restart};
+        use OutcomeState::{Accepted, Answering, RefusedLater, Rejected, Tempfailed, Unknown};
+        if self == to {
+            return Ok(false);
+        }
+        let legal = match (self, to) {
+            (Answering, Accepted | Rejected | Tempfailed) => matches!(source, Reply | Log),
+            (Answering, Unknown) => matches!(source, Reply | Restart),
+            (Unknown, Accepted | Rejected | Tempfailed | RefusedLater) => {
+                matches!(source, Log | Operator)
+            }
+            (Accepted, RefusedLater) => matches!(source, Log | Operator),
+            (_, Answering)
+            | (Answering, RefusedLater)
+            | (Accepted, _)
+            | (Rejected, _)
+            | (Tempfailed, _)
+            | (RefusedLater, _)
+            | (Unknown, Unknown) => false,
+        };
+        if legal {
+            Ok(true)
+        } else {
+            Err(IllegalMove {
+                from: self,
+                to,
+                source,
+            })
+        }
+    }
+}
+
+impl fmt::Display for IllegalMove {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a message that is {} cannot become {} by {}",
+            self.from, self.to, self.source
+        )
+    }
+}
+
+impl std::error::Error for IllegalMove {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_leaves_a_final_state_and_nothing_returns_to_answering() {
+        for &from in OutcomeState::ALL {
+            for &to in OutcomeState::ALL {
+                for &source in OutcomeSource::ALL {
+                    let moved = from.check_move(to, source);
+                    if from == to {
+                        assert_eq!(moved, Ok(false));
+                    } else if to == OutcomeState::Answering
+                        || matches!(
+                            from,
+                            OutcomeState::Rejected
+                                | OutcomeState::Tempfailed
+                                | OutcomeState::RefusedLater
+                        )
+                    {
+                        assert!(moved.is_err(), "{from} → {to} by {source}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_reply_confirms_and_a_restart_only_doubts() {
+        use OutcomeState::*;
+        for (from, to, source, legal) in [
+            (Answering, Accepted, OutcomeSource::Reply, true),
+            (Answering, Unknown, OutcomeSource::Restart, true),
+            (Answering, Accepted, OutcomeSource::Restart, false),
+            (Unknown, Accepted, OutcomeSource::Reply, false),
+            (Unknown, Accepted, OutcomeSource::Log, true),
+            (Accepted, RefusedLater, OutcomeSource::Log, true),
+            (Accepted, RefusedLater, OutcomeSource::Reply, false),
+            (Accepted, Unknown, OutcomeSource::Restart, false),
+        ] {
+            assert_eq!(
+                from.check_move(to, source).is_ok(),
+                legal,
+                "{from} → {to} by {source}"
+            );
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! From evaluation to decision: what to do with the message, and what to say about it.
+//!
+//! Owns the words of local policy and the matrix (`decide`). Pure: no DNS, no clock, no MTA words.
+//! A decision that departs from the published policy cannot be written without a reason.
+
+use crate::auth::dmarc::Policy;
+use crate::word::words;
+
+words! {
+    /// What the message is reported to have met, RFC 9990 §3.1.1.10 `disposition`.
+    Disposition { None = "none", Pass = "pass", Quarantine = "quarantine", Reject = "reject" }
+}
+
+words! {
+    /// Why the published policy was not applied, RFC 9990 §3.1.6.
+    OverrideType {
+        LocalPolicy = "local_policy", MailingList = "mailing_list",
+        TrustedForwarder = "trusted_forwarder", PolicyTestMode = "policy_test_mode",
+        Other = "other",
+    }
+}
+
+words! {
+    /// What the MTA is asked to do with the message.
+    Action { Accept = "accept", Reject = "reject", Tempfail = "tempfail" }
+}
+
+words! {
+    /// What about a message called for a decision; finer than the published policy.
+    Cause {
+        /// DMARC passed.
+        Pass = "pass",
+        /// No DMARC policy applies.
+        NoPolicy = "no_policy",
+        FailNone = "fail_none",
+        FailQuarantine = "fail_quarantine",
+        FailReject = "fail_reject",
+        /// Failed, but `t=y` lowered the policy.
+        FailTestMode = "fail_test_mode",
+        /// Failed, but the client's address is unknown (`trust.relays`).
+        FailBehindRelay = "fail_behind_relay",
+        /// DNS gave no answer in time.
+        Temperror = "temperror",
+        MissingAuthor = "missing_author",
+        MultipleAuthors = "multiple_authors",
+        UnparseableAuthor = "unparseable_author",
+        /// Larger than `milter.max_message_bytes`.
+        NotEvaluatedSize = "not_evaluated_size",
+    }
+}
+
+/// A reason for departing from the published policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyOverride {
+    pub kind: OverrideType,
+    /// Short, in fixed wording, without names or addresses: the domain owner will read it.
+    pub comment: Option<String>,
+}
+
+/// What is done with a message. Made only by `follow` and `depart`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    cause: Cause,
+    published: Option<Policy>,
+    disposition: Disposition,
+    action: Action,
+    overrides: Vec<PolicyOverride>,
+}
+
+impl Decision {
+    /// Does what the published policy asks, or there is none to depart from.
+    pub fn follow(
+        cause: Cause,
+        published: Option<Policy>,
+        disposition: Disposition,
+        action: Action,
+    ) -> Self {
+        Self {
+            cause,
+            published,
+            disposition,
+            action,
+            overrides: Vec::new(),
+        }
+    }
+
+    /// Does something else, for at least one reason.
+    pub fn depart(
+        cause: Cause,
+        published: Option<Policy>,
+        disposition: Disposition,
+        action: Action,
+        reason: PolicyOverride,
+        more: Vec<PolicyOverride>,
+    ) -> Self {
+        let mut overrides = vec![reason];
+        overrides.extend(more);
+        Self {
+            cause,
+            published,
+            disposition,
+            action,
+            overrides,
+        }
+    }
+
+    pub fn cause(&self) -> Cause {
+        self.cause
+    }
+
+    /// The Domain Owner Assessment Policy selected for the message, before `t`; `None` without one.
+    pub fn published(&self) -> Option<Policy> {
+        self.published
+    }
+
+    pub fn disposition(&self) -> Disposition {
+        self.disposition
+    }
+
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
+    /// Empty exactly when the published policy was followed.
+    pub fn overrides(&self) -> &[PolicyOverride] {
+        &self.overrides
+    }
+}
