@@ -3,7 +3,10 @@
 //! Owns the words of local policy and the matrix (`decide`). Pure: no DNS, no clock, no MTA words.
 //! A decision that departs from the published policy cannot be written without a reason.
 
-use crate::auth::dmarc::Policy;
+pub mod decide;
+pub mod reply;
+
+use crate::auth::dmarc::{DiscoveryMethod, Policy};
 use crate::word::words;
 
 words! {
@@ -46,6 +49,53 @@ words! {
         UnparseableAuthor = "unparseable_author",
         /// Larger than `milter.max_message_bytes`.
         NotEvaluatedSize = "not_evaluated_size",
+    }
+}
+
+words! {
+    /// What is done with a failure under an applied policy of quarantine or reject.
+    FailAction { Accept = "accept", Reject = "reject" }
+}
+
+words! {
+    /// What is done when DNS did not answer. Never a hold: a conclusion is missing, not a virtue.
+    TemperrorAction { Accept = "accept", Tempfail = "tempfail" }
+}
+
+words! {
+    /// What is done with mail that has no single readable author domain.
+    AuthorAction { Accept = "accept", Reject = "reject" }
+}
+
+/// The operator's `[policy]` settings. The default observes: everything is accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySettings {
+    pub discovery: DiscoveryMethod,
+    pub on_reject: FailAction,
+    pub on_quarantine: FailAction,
+    pub on_temperror: TemperrorAction,
+    pub on_missing_author: AuthorAction,
+    pub on_multiple_authors: AuthorAction,
+    pub on_unparseable_author: AuthorAction,
+    /// A later filter files failures by our Authentication-Results: report them as `quarantine`.
+    pub marked_is_quarantine: bool,
+    /// The enhanced status code of a refusal (RFC 3463), `5.7.1`.
+    pub reject_code: String,
+}
+
+impl Default for PolicySettings {
+    fn default() -> Self {
+        Self {
+            discovery: DiscoveryMethod::TreeWalk,
+            on_reject: FailAction::Accept,
+            on_quarantine: FailAction::Accept,
+            on_temperror: TemperrorAction::Accept,
+            on_missing_author: AuthorAction::Accept,
+            on_multiple_authors: AuthorAction::Accept,
+            on_unparseable_author: AuthorAction::Accept,
+            marked_is_quarantine: false,
+            reject_code: "5.7.1".to_owned(),
+        }
     }
 }
 
