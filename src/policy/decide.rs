@@ -168,11 +168,11 @@ fn explained(
     comment: &str,
 ) -> Decision {
     let differs = |policy: Policy| policy.as_str() != disposition.as_str();
-    let test_mode = (selected != applied && differs(selected)).then(|| PolicyOverride {
+    let test_mode = (selected != applied && differs(selected)).then_some(PolicyOverride {
         kind: OverrideType::PolicyTestMode,
         comment: None,
     });
-    let local = differs(applied).then(|| PolicyOverride {
+    let local = differs(applied).then_some(PolicyOverride {
         kind: OverrideType::LocalPolicy,
         comment: Some(comment.to_owned()),
     });
