@@ -8,6 +8,7 @@
 //! - formats, bytes to types and back: [`message`], [`dns`]
 //! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
 //! - facts, what is kept and said: [`verdict`], [`outcome`]
+//! - entrances, each with a loop of its own: [`milter`]
 //!
 //! # One message
 //! The MTA speaks to the milter entrance. As soon as an input is known, its look-ups start; body chunks
@@ -25,6 +26,7 @@ pub mod auth;
 pub mod dns;
 pub mod domain;
 pub mod message;
+pub mod milter;
 pub mod outcome;
 pub mod policy;
 pub mod time;
