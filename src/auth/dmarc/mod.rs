@@ -70,6 +70,9 @@ pub enum Finding {
     NotDmarc,
     NoData,
     NxDomain,
+    /// Not asked: `_dmarc.` and the domain don't fit into the 253 octets of a DNS name, so nothing
+    /// can be published there.
+    TooLong,
     Error(crate::dns::LookupError),
 }
 
