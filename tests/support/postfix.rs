@@ -1,0 +1,300 @@
+//! A real Postfix: Debian's, unpacked aside, in a mount and process namespace of its own, with its
+//! own configuration, queue, users and mailbox, on a loopback address of its own.
+//!
+//! Touches nothing of the host's mail system. Needs root for the namespaces and for the users that
+//! Postfix drops to. Everything ends with the value, and with the test process however that ends:
+//! the first process of the namespace reads a pipe from us, and when the pipe closes it goes, and
+//! with it all the others.
+
+use crate::aside;
+use crate::loopback;
+use crate::mailbox::Mail;
+use crate::smtp::{Client, Session};
+use crate::wait;
+use std::fs;
+use std::net::SocketAddrV4;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+/// What Postfix is told about its milters.
+pub struct Setup<'a> {
+    /// `smtpd_milters`. Relative Unix paths are below the queue directory, in and out of the jail.
+    pub milters: &'a str,
+    pub jail: Jail,
+    /// Further lines for main.cf.
+    pub main_cf: &'a str,
+}
+
+/// The chroot column of master.cf.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Jail {
+    /// `n`: as Postfix comes.
+    Open,
+    /// `y` for what Debian's master.cf puts into the queue directory.
+    AsDebian,
+}
+
+pub struct Postfix {
+    address: SocketAddrV4,
+    home: tempfile::TempDir,
+    first_process: Child,
+}
+
+impl Postfix {
+    /// Starts it and returns when it listens.
+    pub fn start(setup: &Setup) -> Self {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "these tests start a real Postfix in a namespace of its own: run them as root"
+        );
+        let tree = aside::tree("postfix");
+        let address = loopback::free_address();
+        let home = tempfile::Builder::new()
+            .prefix("alignd-postfix-")
+            .permissions(fs::Permissions::from_mode(0o755))
+            .tempdir()
+            .expect("a directory for Postfix can be made");
+        lay_out(home.path(), setup, address);
+        let first_process = enter_namespace(home.path(), &tree);
+        let postfix = Self {
+            address,
+            home,
+            first_process,
+        };
+        wait::until("Postfix logs that it runs", || {
+            postfix.log().contains("daemon started").then_some(())
+        });
+        postfix
+    }
+
+    /// An SMTP session as `client`: Postfix takes its name and address by XCLIENT.
+    pub fn session(&self, client: &Client) -> Session {
+        let mut session = Session::open(self.address);
+        session.pose_as(client);
+        session
+    }
+
+    /// The queue directory, where a socket for a jailed smtpd must be.
+    pub fn queue_directory(&self) -> PathBuf {
+        self.home.path().join("spool")
+    }
+
+    /// The mail with this queue id as it was delivered; waits for it.
+    pub fn delivered(&self, queue_id: &str) -> Mail {
+        wait::until(&format!("delivery of {queue_id}"), || self.find(queue_id))
+    }
+
+    fn find(&self, queue_id: &str) -> Option<Mail> {
+        let id = format!(" id {queue_id}");
+        self.mailbox()
+            .into_iter()
+            .find(|mail| mail.fields("Received").iter().any(|r| r.contains(&id)))
+    }
+
+    /// Everything delivered so far.
+    pub fn mailbox(&self) -> Vec<Mail> {
+        let Ok(files) = fs::read_dir(self.home.path().join("mail/inbox/new")) else {
+            return Vec::new();
+        };
+        files
+            .filter_map(|file| fs::read(file.ok()?.path()).ok())
+            .map(Mail::new)
+            .collect()
+    }
+
+    /// The mail log so far.
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.home.path().join("maillog")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the mail log of {}:\n{}", self.address, self.log());
+        }
+        drop(self.first_process.stdin.take());
+        // Nothing to do about a failure while dropping; the pipe is closed all the same.
+        let _ = self.first_process.wait();
+    }
+}
+
+/// Process 1 of the namespace. `cat` ends when the pipe to the test closes.
+const FIRST_PROCESS: &str = r#"
+set -e
+home=$1 tree=$2
+mount --bind "$tree" /mnt
+for file in passwd group resolv.conf; do
+    mount --bind "$home/$file" "$(readlink -f "/etc/$file")"
+done
+# master(8) closes every descriptor there might be, one by one, when it starts.
+ulimit -n 4096
+export LD_LIBRARY_PATH=/mnt/usr/lib/postfix:$3
+/mnt/usr/lib/postfix/sbin/master -c "$home/etc" -d </dev/null >"$home/master.out" 2>&1 &
+cat
+kill -9 -1
+rm -rf "$home"
+"#;
+
+fn enter_namespace(home: &Path, tree: &Path) -> Child {
+    Command::new("unshare")
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["sh", "-c", FIRST_PROCESS, "sh"])
+        .args([home, tree])
+        .arg(aside::libraries(Path::new("/mnt")))
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("unshare (util-linux) can be run")
+}
+
+const POSTFIX: u32 = 64_100;
+const POSTDROP: u32 = 64_101;
+const READER: u32 = 64_102;
+
+/// Directories, users, and configuration.
+fn lay_out(home: &Path, setup: &Setup, address: SocketAddrV4) {
+    let directory = |name: &str, owner: u32, group: u32, mode: u32| {
+        let path = home.join(name);
+        fs::create_dir_all(&path).expect("a directory below our own can be made");
+        chown(&path, Some(owner), Some(group)).expect("root may give files away");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    directory("etc", 0, 0, 0o755);
+    directory("data", POSTFIX, 0, 0o700);
+    directory("mail", READER, READER, 0o755);
+    directory("spool", 0, 0, 0o755);
+    directory("spool/pid", 0, 0, 0o755);
+    directory("spool/public", POSTFIX, POSTDROP, 0o710);
+    directory("spool/maildrop", POSTFIX, POSTDROP, 0o1730);
+    for queue in [
+        "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private",
+        "saved", "trace",
+    ] {
+        directory(&format!("spool/{queue}"), POSTFIX, 0, 0o700);
+    }
+    directory("spool/alignd", 0, POSTFIX, 0o755);
+    let write = |name: &str, text: String| {
+        let path = home.join(name);
+        fs::write(&path, text).expect("a file below our own directory can be written");
+        // Postfix won't read a file before it has been left alone for two seconds.
+        let file = fs::File::options().write(true).open(&path);
+        let old = SystemTime::now() - Duration::from_secs(60);
+        file.and_then(|file| file.set_modified(old))
+            .expect("our own file can be dated back");
+    };
+    write(
+        "passwd",
+        users("/etc/passwd", |name, id| {
+            format!("{name}:x:{id}:{id}::/nonexistent:/usr/sbin/nologin")
+        }),
+    );
+    write(
+        "group",
+        users("/etc/group", |name, id| format!("{name}:x:{id}:")),
+    );
+    write("resolv.conf", "nameserver 127.0.0.1\n".to_owned());
+    write("etc/main.cf", main_cf(home, setup));
+    write("etc/master.cf", master_cf(setup.jail, address));
+}
+
+/// The host's file with our users instead of any of the same name.
+fn users(file: &str, line: impl Fn(&str, u32) -> String) -> String {
+    let ours = [
+        ("postfix", POSTFIX),
+        ("postdrop", POSTDROP),
+        ("reader", READER),
+    ];
+    let host = fs::read_to_string(file).expect("the host's users can be read");
+    let kept = host
+        .lines()
+        .filter(|line| {
+            !ours
+                .iter()
+                .any(|(name, _)| line.starts_with(&format!("{name}:")))
+        })
+        .map(str::to_owned);
+    let added = ours.iter().map(|&(name, id)| line(name, id));
+    kept.chain(added).map(|line| line + "\n").collect()
+}
+
+fn main_cf(home: &Path, setup: &Setup) -> String {
+    let home = home.display();
+    let milters = setup.milters;
+    let more = setup.main_cf;
+    format!(
+        "compatibility_level = 3.6
+queue_directory = {home}/spool
+data_directory = {home}/data
+command_directory = /mnt/usr/sbin
+daemon_directory = /mnt/usr/lib/postfix/sbin
+meta_directory = /mnt/etc/postfix
+shlib_directory = /mnt/usr/lib/postfix
+mail_owner = postfix
+setgid_group = postdrop
+import_environment = MAIL_CONFIG LANG=C LD_LIBRARY_PATH
+maillog_file = {home}/maillog
+maillog_file_prefixes = {home}
+enable_long_queue_ids = yes
+# Else the first message waits a second for the queue manager.
+in_flow_delay = 0
+myhostname = mx.receiver.example
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks =
+# Nothing is looked up and nothing leaves this host.
+smtp_dns_support_level = disabled
+smtpd_peername_lookup = no
+default_transport = discard:
+relay_transport = discard:
+local_transport = discard:
+mydestination =
+alias_maps =
+# Every recipient at receiver.example has the same mailbox.
+virtual_mailbox_domains = receiver.example
+virtual_mailbox_base = {home}/mail
+virtual_mailbox_maps = static:inbox/
+virtual_uid_maps = static:{READER}
+virtual_gid_maps = static:{READER}
+virtual_mailbox_limit = 0
+message_size_limit = 50000000
+smtpd_relay_restrictions = reject_unauth_destination
+# Tests are clients from anywhere; their mail is not to be treated as our own.
+smtpd_authorized_xclient_hosts = 127.0.0.0/8
+local_header_rewrite_clients =
+milter_default_action = tempfail
+smtpd_milters = {milters}
+{more}
+"
+    )
+}
+
+fn master_cf(jail: Jail, address: SocketAddrV4) -> String {
+    let jailed = match jail {
+        Jail::Open => "n",
+        Jail::AsDebian => "y",
+    };
+    format!(
+        "{address} inet n - {jailed} - - smtpd
+cleanup  unix n - {jailed} - 0 cleanup
+qmgr     unix n - n - 1 qmgr
+rewrite  unix - - {jailed} - - trivial-rewrite
+bounce   unix - - {jailed} - 0 bounce
+defer    unix - - {jailed} - 0 bounce
+trace    unix - - {jailed} - 0 bounce
+verify   unix - - {jailed} - 1 verify
+proxymap unix - - n - - proxymap
+error    unix - - {jailed} - - error
+retry    unix - - {jailed} - - error
+discard  unix - - {jailed} - - discard
+anvil    unix - - {jailed} - 1 anvil
+showq    unix n - {jailed} - - showq
+virtual  unix - n n - - virtual
+postlog  unix-dgram n - n - 1 postlogd
+"
+    )
+}
