@@ -5,6 +5,9 @@
 //! Message-ID and List-Id. Everything in a message is the sender's: bounded, never trusted.
 
 pub mod author;
+mod cursor;
+
+pub use cursor::SyntaxError;
 
 /// One header field as the MTA or a file gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
