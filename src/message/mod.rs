@@ -6,6 +6,7 @@
 
 pub mod author;
 mod cursor;
+pub mod parse;
 
 pub use cursor::SyntaxError;
 
