@@ -8,6 +8,7 @@
 //! - formats, bytes to types and back: [`message`], [`dns`]
 //! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
 //! - facts, what is kept and said: [`verdict`], [`outcome`]
+//! - adapters, one outside thing each: [`resolver`]
 //! - entrances, each with a loop of its own: [`milter`]
 //!
 //! # One message
@@ -29,6 +30,7 @@ pub mod message;
 pub mod milter;
 pub mod outcome;
 pub mod policy;
+pub mod resolver;
 pub mod time;
 pub mod verdict;
 mod word;
