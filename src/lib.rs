@@ -24,6 +24,8 @@
 
 pub mod address;
 pub mod auth;
+pub mod cli;
+pub mod config;
 pub mod dns;
 pub mod domain;
 pub mod message;

@@ -1,0 +1,165 @@
+//! The settings: what the file means. Each room has its own settings type; here they are read from
+//! the section that bears the room's name.
+//!
+//! Owns the list of all settings with their bounds (`read`), the sample file (`sample`) and the
+//! findings of `alignd config check` (`check`). Only `daemon` and `cli` see this module.
+
+pub mod file;
+mod read;
+pub mod rooms;
+pub mod sample;
+pub mod show;
+pub mod value;
+
+use crate::policy::PolicySettings;
+use file::{Lines, Problem, Reader};
+pub use rooms::{DkimSettings, DnsSettings, MilterSettings, StoreSettings, TrustSettings};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub identity: IdentitySettings,
+    pub milter: MilterSettings,
+    pub trust: TrustSettings,
+    pub dns: DnsSettings,
+    pub dkim: DkimSettings,
+    pub policy: PolicySettings,
+    pub store: StoreSettings,
+    pub metrics: MetricsSettings,
+    pub log: LogSettings,
+}
+
+/// `[identity]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentitySettings {
+    /// The authserv-id of our Authentication-Results, RFC 8601 §2.5.
+    pub authserv_id: String,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MetricsSettings {
+    /// Where the Prometheus exporter listens; `None`: it doesn't.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+/// `log.level`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// `log.format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+    Journald,
+}
+
+/// Settings as loaded, with where they came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    pub config: Config,
+    /// The file read; `None` when there was none at the usual place and defaults hold.
+    pub file: Option<PathBuf>,
+    /// The lines of the settings the file names.
+    pub lines: Lines,
+}
+
+/// Why there are no settings. The operator must act.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file cannot be read.
+    Unreadable(PathBuf, std::io::Error),
+    /// The file is wrong, in these places.
+    Wrong(PathBuf, Vec<Problem>),
+}
+
+/// Where the settings are looked for when nothing else is said.
+pub const DEFAULT_FILE: &str = "/etc/alignd/alignd.toml";
+
+impl Config {
+    /// The defaults, on a host of this name.
+    pub fn defaults(host_name: &str) -> Self {
+        Self {
+            identity: IdentitySettings {
+                authserv_id: host_name.to_owned(),
+            },
+            milter: MilterSettings::default(),
+            trust: TrustSettings::default(),
+            dns: DnsSettings::default(),
+            dkim: DkimSettings::default(),
+            policy: PolicySettings::default(),
+            store: StoreSettings::default(),
+            metrics: MetricsSettings::default(),
+            log: LogSettings {
+                level: LogLevel::Info,
+                format: LogFormat::Text,
+            },
+        }
+    }
+
+    /// Reads a settings file's text; what it doesn't name has its default.
+    pub fn parse(text: &str, host_name: &str) -> Result<(Self, Lines), Vec<Problem>> {
+        let mut reader = Reader::new(text);
+        let config = read::config(&mut reader, Self::defaults(host_name));
+        reader.finish().map(|lines| (config, lines))
+    }
+}
+
+/// Loads `file`, or `DEFAULT_FILE` when none is named. The latter may be absent.
+pub fn load(file: Option<&Path>, host_name: &str) -> Result<Loaded, LoadError> {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Loaded {
+                config: Config::defaults(host_name),
+                file: None,
+                lines: Lines::new(),
+            });
+        }
+        Err(error) => return Err(LoadError::Unreadable(path.to_owned(), error)),
+    };
+    match Config::parse(&text, host_name) {
+        Ok((config, lines)) => Ok(Loaded {
+            config,
+            file: Some(path.to_owned()),
+            lines,
+        }),
+        Err(problems) => Err(LoadError::Wrong(path.to_owned(), problems)),
+    }
+}
+
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreadable(path, error) => {
+                write!(f, "cannot read the settings in {}: {error}", path.display())
+            }
+            Self::Wrong(path, problems) => {
+                for (at, problem) in problems.iter().enumerate() {
+                    let end = if at > 0 { "\n" } else { "" };
+                    write!(f, "{end}{}:{problem}", path.display())?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}

@@ -1,0 +1,322 @@
+//! The list of all settings: section, key, notation and bounds of each, read over the defaults.
+//!
+//! A setting exists exactly when it is read here; the sample and the manual are held against this
+//! list by tests. Pure.
+
+use super::file::{Reader, Section};
+use super::rooms::{Durability, HostPattern, OnFailure, SocketSpec};
+use super::value::{Fault, Value};
+use super::{
+    Config, DkimSettings, DnsSettings, IdentitySettings, LogFormat, LogLevel, LogSettings,
+    MetricsSettings, MilterSettings, StoreSettings, TrustSettings,
+};
+use crate::address::Mailbox;
+use crate::auth::dmarc::DiscoveryMethod;
+use crate::domain::DomainName;
+use crate::policy::{AuthorAction, FailAction, PolicySettings, TemperrorAction};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Reads every section; `defaults` holds what is not written.
+pub fn config(reader: &mut Reader<'_>, defaults: Config) -> Config {
+    Config {
+        identity: reader.section("identity", |s| identity(s, defaults.identity)),
+        milter: reader.section("milter", |s| milter(s, defaults.milter)),
+        trust: reader.section("trust", |s| trust(s, defaults.trust)),
+        dns: reader.section("dns", |s| dns(s, defaults.dns)),
+        dkim: reader.section("dkim", |s| dkim(s, defaults.dkim)),
+        policy: reader.section("policy", |s| policy(s, defaults.policy)),
+        store: reader.section("store", |s| store(s, defaults.store)),
+        metrics: reader.section("metrics", metrics),
+        log: reader.section("log", |s| log(s, defaults.log)),
+    }
+}
+
+fn identity(s: &mut Section<'_, '_>, d: IdentitySettings) -> IdentitySettings {
+    IdentitySettings {
+        authserv_id: s.or("authserv_id", d.authserv_id, authserv_id),
+    }
+}
+
+fn milter(s: &mut Section<'_, '_>, d: MilterSettings) -> MilterSettings {
+    MilterSettings {
+        listen: s.or("listen", d.listen, sockets),
+        socket_mode: s.or("socket_mode", d.socket_mode, mode),
+        socket_group: s.or("socket_group", d.socket_group, not_empty),
+        max_connections: s.or("max_connections", d.max_connections, |v| {
+            count(v, 1..=100_000)
+        }),
+        idle_timeout: s.or("idle_timeout", d.idle_timeout, |v| {
+            v.duration(SECOND..=30 * DAY)
+        }),
+        max_message_bytes: s.or("max_message_bytes", d.max_message_bytes, |v| v.size()),
+    }
+}
+
+fn trust(s: &mut Section<'_, '_>, d: TrustSettings) -> TrustSettings {
+    TrustSettings {
+        networks: s.or("networks", d.networks, |v| v.list(|v| v.network())),
+        skip_authenticated: s.or("skip_authenticated", d.skip_authenticated, |v| v.boolean()),
+        skip_hosts: s.or("skip_hosts", d.skip_hosts, |v| v.list(host)),
+        skip_mail_from: s.or("skip_mail_from", d.skip_mail_from, |v| v.list(sender)),
+        relays: s.or("relays", d.relays, |v| v.list(|v| v.network())),
+        strip_results_of: s.or("strip_results_of", d.strip_results_of, |v| {
+            v.list(authserv_id)
+        }),
+    }
+}
+
+fn dns(s: &mut Section<'_, '_>, d: DnsSettings) -> DnsSettings {
+    DnsSettings {
+        servers: s.or("servers", d.servers, servers),
+        timeout: s.or("timeout", d.timeout, |v| v.duration(MOMENT..=MINUTE)),
+        message_deadline: s.or("message_deadline", d.message_deadline, |v| {
+            v.duration(MOMENT..=5 * MINUTE)
+        }),
+        cache_entries: s.or("cache_entries", d.cache_entries, |v| {
+            v.integer(0..=10_000_000)
+        }),
+    }
+}
+
+fn dkim(s: &mut Section<'_, '_>, d: DkimSettings) -> DkimSettings {
+    DkimSettings {
+        max_signatures: s.or("max_signatures", d.max_signatures, |v| count(v, 1..=100)),
+        allow_body_length: s.or("allow_body_length", d.allow_body_length, |v| v.boolean()),
+        // RFC 8301 §3.2: "Verifiers MUST NOT consider signatures using RSA keys of less than 1024
+        // bits as valid signatures."
+        min_rsa_bits: s.or("min_rsa_bits", d.min_rsa_bits, |v| {
+            v.integer(1_024..=4_096).map(|bits| bits as u32)
+        }),
+    }
+}
+
+fn policy(s: &mut Section<'_, '_>, d: PolicySettings) -> PolicySettings {
+    const DISCOVERY: &[(&str, DiscoveryMethod)] = &[
+        ("treewalk", DiscoveryMethod::TreeWalk),
+        ("psl", DiscoveryMethod::Psl),
+    ];
+    const FAIL: &[(&str, FailAction)] = &[
+        ("accept", FailAction::Accept),
+        ("reject", FailAction::Reject),
+    ];
+    const AUTHOR: &[(&str, AuthorAction)] = &[
+        ("accept", AuthorAction::Accept),
+        ("reject", AuthorAction::Reject),
+    ];
+    const TEMPERROR: &[(&str, TemperrorAction)] = &[
+        ("accept", TemperrorAction::Accept),
+        ("tempfail", TemperrorAction::Tempfail),
+    ];
+    PolicySettings {
+        discovery: s.or("discovery", d.discovery, |v| v.one_of(DISCOVERY)),
+        on_reject: s.or("on_reject", d.on_reject, |v| v.one_of(FAIL)),
+        on_quarantine: s.or("on_quarantine", d.on_quarantine, |v| v.one_of(FAIL)),
+        on_temperror: s.or("on_temperror", d.on_temperror, |v| v.one_of(TEMPERROR)),
+        on_missing_author: s.or("on_missing_author", d.on_missing_author, |v| {
+            v.one_of(AUTHOR)
+        }),
+        on_multiple_authors: s.or("on_multiple_authors", d.on_multiple_authors, |v| {
+            v.one_of(AUTHOR)
+        }),
+        on_unparseable_author: s.or("on_unparseable_author", d.on_unparseable_author, |v| {
+            v.one_of(AUTHOR)
+        }),
+        marked_is_quarantine: s.or("marked_is_quarantine", d.marked_is_quarantine, |v| {
+            v.boolean()
+        }),
+        reject_code: s.or("reject_code", d.reject_code, reject_code),
+    }
+}
+
+fn store(s: &mut Section<'_, '_>, d: StoreSettings) -> StoreSettings {
+    const DURABILITY: &[(&str, Durability)] =
+        &[("full", Durability::Full), ("relaxed", Durability::Relaxed)];
+    const ON_FAILURE: &[(&str, OnFailure)] = &[
+        ("tempfail", OnFailure::Tempfail),
+        ("accept", OnFailure::Accept),
+    ];
+    StoreSettings {
+        path: s.or("path", d.path, absolute_path),
+        durability: s.or("durability", d.durability, |v| v.one_of(DURABILITY)),
+        wait: s.or("wait", d.wait, |v| v.duration(SECOND..=10 * MINUTE)),
+        on_failure: s.or("on_failure", d.on_failure, |v| v.one_of(ON_FAILURE)),
+        keep_messages: s.or("keep_messages", d.keep_messages, |v| {
+            v.duration(DAY..=3_650 * DAY)
+        }),
+        local_parts: s.or("local_parts", d.local_parts, |v| v.boolean()),
+    }
+}
+
+fn metrics(s: &mut Section<'_, '_>) -> MetricsSettings {
+    MetricsSettings {
+        listen: s.or("listen", None, |v| {
+            if v.is_text("none") {
+                return Ok(None);
+            }
+            let address = v.text().ok().and_then(|text| text.parse().ok());
+            let expected = "\"none\" or an address with its port such as \"127.0.0.1:9473\"";
+            address.map(Some).ok_or_else(|| v.unlike(expected))
+        }),
+    }
+}
+
+fn log(s: &mut Section<'_, '_>, d: LogSettings) -> LogSettings {
+    const LEVEL: &[(&str, LogLevel)] = &[
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    const FORMAT: &[(&str, LogFormat)] = &[
+        ("text", LogFormat::Text),
+        ("json", LogFormat::Json),
+        ("journald", LogFormat::Journald),
+    ];
+    LogSettings {
+        level: s.or("level", d.level, |v| v.one_of(LEVEL)),
+        format: s.or("format", d.format, |v| v.one_of(FORMAT)),
+    }
+}
+
+/// RFC 8601 §2.2: an authserv-id is a MIME token or quoted string; here, as RFC 8601 §2.5 advises, a
+/// name of the host's or the organisation's kind.
+fn authserv_id(v: Value<'_>) -> Result<String, Fault> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '+');
+    v.text()
+        .ok()
+        .filter(|text| !text.is_empty() && text.len() <= 253 && text.chars().all(fits))
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            v.unlike("a name such as \"mx.example.org\", letters, digits, dots, hyphens")
+        })
+}
+
+fn sockets(v: Value<'_>) -> Result<Vec<SocketSpec>, Fault> {
+    let sockets = v.list(socket)?;
+    if sockets.is_empty() {
+        return Err(v.fault("expected at least one socket, found none".to_owned()));
+    }
+    Ok(sockets)
+}
+
+fn socket(v: Value<'_>) -> Result<SocketSpec, Fault> {
+    let expected = "\"unix:/PATH\" or \"inet:HOST:PORT\"";
+    let text = v.text().map_err(|_| v.unlike(expected))?;
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = PathBuf::from(path);
+        // sockaddr_un holds 108 octets with the final NUL, unix(7).
+        return if path.is_absolute() && path.as_os_str().len() < 108 {
+            Ok(SocketSpec::Unix(path))
+        } else {
+            Err(v.unlike("\"unix:\" with an absolute path of at most 107 octets"))
+        };
+    }
+    let inet = text.strip_prefix("inet:").or(text.strip_prefix("inet6:"));
+    let parts = inet.and_then(|rest| rest.rsplit_once(':'));
+    match parts.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+        Some((host, port)) if !host.is_empty() => Ok(SocketSpec::Inet {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+        }),
+        _ => Err(match text.strip_prefix("local:") {
+            Some(path) => v.fault(format!("expected {expected}; write \"unix:{path}\"")),
+            None if text.starts_with('/') => {
+                v.fault(format!("expected {expected}; write \"unix:{text}\""))
+            }
+            None => v.unlike(expected),
+        }),
+    }
+}
+
+fn mode(v: Value<'_>) -> Result<u32, Fault> {
+    let digits = v.text().ok().filter(|text| matches!(text.len(), 3 | 4));
+    digits
+        .and_then(|text| u32::from_str_radix(text, 8).ok())
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| v.unlike("permission bits in quotes such as \"0660\""))
+}
+
+fn not_empty(v: Value<'_>) -> Result<String, Fault> {
+    match v.text()? {
+        "" => Err(v.unlike("a name")),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// A network, an address, or a host name (with a leading dot: every name below it).
+fn host(v: Value<'_>) -> Result<HostPattern, Fault> {
+    let expected = "a host name, an address or a network";
+    let text = v.text().map_err(|_| v.unlike(expected))?;
+    if text.contains('/') || text.parse::<IpAddr>().is_ok() {
+        return v.network().map(HostPattern::Network);
+    }
+    match DomainName::parse(text.strip_prefix('.').unwrap_or(text)) {
+        Ok(_) => Ok(HostPattern::Name(text.to_ascii_lowercase())),
+        Err(why) => Err(v.fault(format!("expected {expected}: {why}"))),
+    }
+}
+
+/// An address, `@domain`, a domain, or `<>`.
+fn sender(v: Value<'_>) -> Result<String, Fault> {
+    let expected = "a sender such as \"list@example.org\", a domain, or \"<>\"";
+    let text = v.text().map_err(|_| v.unlike(expected))?;
+    let domain = text.strip_prefix('@').unwrap_or(text);
+    let fits = text == "<>" || Mailbox::parse(text).is_some() || DomainName::parse(domain).is_ok();
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(v.unlike(expected))
+    }
+}
+
+fn servers(v: Value<'_>) -> Result<Vec<SocketAddr>, Fault> {
+    if v.is_text("system") {
+        return Ok(Vec::new());
+    }
+    v.list(|v| {
+        let text = v.text().ok();
+        let with_port = text.and_then(|text| text.parse::<SocketAddr>().ok());
+        let alone = || Some(SocketAddr::new(text?.parse().ok()?, DNS_PORT));
+        with_port
+            .or_else(alone)
+            .ok_or_else(|| v.unlike("an address such as \"127.0.0.1\" or \"[::1]:5353\""))
+    })
+}
+
+/// RFC 3463 §2: class, subject, detail; the class is 5, a permanent failure.
+fn reject_code(v: Value<'_>) -> Result<String, Fault> {
+    let number =
+        |part: &str| matches!(part.len(), 1..=3) && part.bytes().all(|b| b.is_ascii_digit());
+    let fits = |text: &&str| {
+        let mut parts = text.split('.');
+        parts.next() == Some("5")
+            && parts.next().is_some_and(number)
+            && parts.next().is_some_and(number)
+            && parts.next().is_none()
+    };
+    v.text()
+        .ok()
+        .filter(fits)
+        .map(str::to_owned)
+        .ok_or_else(|| v.unlike("an enhanced status code such as \"5.7.1\""))
+}
+
+fn absolute_path(v: Value<'_>) -> Result<PathBuf, Fault> {
+    let path = v.text().ok().map(PathBuf::from);
+    path.filter(|path| path.is_absolute())
+        .ok_or_else(|| v.unlike("an absolute path"))
+}
+
+fn count(v: Value<'_>, range: RangeInclusive<u64>) -> Result<usize, Fault> {
+    v.integer(range).map(|number| number as usize)
+}
+
+const MOMENT: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+const DNS_PORT: u16 = 53;

@@ -1,0 +1,257 @@
+//! The settings in force, written as TOML: what `alignd config show` prints and what, read again,
+//! gives the same settings. Pure.
+
+use super::rooms::{Durability, HostPattern, OnFailure};
+use super::value::write_duration;
+use super::{Config, LogFormat, LogLevel};
+use crate::policy::{AuthorAction, FailAction, TemperrorAction};
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// One setting in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    pub section: &'static str,
+    pub key: &'static str,
+    /// As it can stand in the file.
+    pub value: String,
+}
+
+/// Every setting, in the order of the sample.
+pub fn settings(config: &Config) -> Vec<Setting> {
+    let sections = [
+        ("identity", identity(config)),
+        ("milter", milter(config)),
+        ("trust", trust(config)),
+        ("dns", dns(config)),
+        ("dkim", dkim(config)),
+        ("policy", policy(config)),
+        ("store", store(config)),
+        ("metrics", metrics(config)),
+        ("log", log(config)),
+    ];
+    let all = sections.into_iter().flat_map(|(section, settings)| {
+        let settings = settings.into_iter();
+        settings.map(move |(key, value)| Setting {
+            section,
+            key,
+            value,
+        })
+    });
+    all.collect()
+}
+
+type Written = Vec<(&'static str, String)>;
+
+fn identity(config: &Config) -> Written {
+    vec![("authserv_id", quoted(&config.identity.authserv_id))]
+}
+
+fn milter(config: &Config) -> Written {
+    let s = &config.milter;
+    vec![
+        ("listen", list(&s.listen)),
+        ("socket_mode", quoted(format_args!("{:04o}", s.socket_mode))),
+        ("socket_group", quoted(&s.socket_group)),
+        ("max_connections", s.max_connections.to_string()),
+        ("idle_timeout", duration(s.idle_timeout)),
+        ("max_message_bytes", s.max_message_bytes.to_string()),
+    ]
+}
+
+fn trust(config: &Config) -> Written {
+    let s = &config.trust;
+    let hosts: Vec<String> = s
+        .skip_hosts
+        .iter()
+        .map(|host| match host {
+            HostPattern::Network(network) => network.to_string(),
+            HostPattern::Name(name) => name.clone(),
+        })
+        .collect();
+    vec![
+        ("networks", list(&s.networks)),
+        ("skip_authenticated", s.skip_authenticated.to_string()),
+        ("skip_hosts", list(&hosts)),
+        ("skip_mail_from", list(&s.skip_mail_from)),
+        ("relays", list(&s.relays)),
+        ("strip_results_of", list(&s.strip_results_of)),
+    ]
+}
+
+fn dns(config: &Config) -> Written {
+    let s = &config.dns;
+    let servers: Vec<String> = s.servers.iter().map(SocketAddr::to_string).collect();
+    let servers = if servers.is_empty() {
+        quoted("system")
+    } else {
+        list(&servers)
+    };
+    vec![
+        ("servers", servers),
+        ("timeout", duration(s.timeout)),
+        ("message_deadline", duration(s.message_deadline)),
+        ("cache_entries", s.cache_entries.to_string()),
+    ]
+}
+
+fn dkim(config: &Config) -> Written {
+    let s = &config.dkim;
+    vec![
+        ("max_signatures", s.max_signatures.to_string()),
+        ("allow_body_length", s.allow_body_length.to_string()),
+        ("min_rsa_bits", s.min_rsa_bits.to_string()),
+    ]
+}
+
+fn policy(config: &Config) -> Written {
+    let s = &config.policy;
+    let fail = |action| {
+        quoted(match action {
+            FailAction::Accept => "accept",
+            FailAction::Reject => "reject",
+        })
+    };
+    let author = |action| {
+        quoted(match action {
+            AuthorAction::Accept => "accept",
+            AuthorAction::Reject => "reject",
+        })
+    };
+    let on_temperror = quoted(match s.on_temperror {
+        TemperrorAction::Accept => "accept",
+        TemperrorAction::Tempfail => "tempfail",
+    });
+    vec![
+        ("discovery", quoted(s.discovery)),
+        ("on_reject", fail(s.on_reject)),
+        ("on_quarantine", fail(s.on_quarantine)),
+        ("on_temperror", on_temperror),
+        ("on_missing_author", author(s.on_missing_author)),
+        ("on_multiple_authors", author(s.on_multiple_authors)),
+        ("on_unparseable_author", author(s.on_unparseable_author)),
+        ("marked_is_quarantine", s.marked_is_quarantine.to_string()),
+        ("reject_code", quoted(&s.reject_code)),
+    ]
+}
+
+fn store(config: &Config) -> Written {
+    let s = &config.store;
+    let durability = match s.durability {
+        Durability::Full => "full",
+        Durability::Relaxed => "relaxed",
+    };
+    let on_failure = match s.on_failure {
+        OnFailure::Tempfail => "tempfail",
+        OnFailure::Accept => "accept",
+    };
+    vec![
+        ("path", quoted(s.path.display())),
+        ("durability", quoted(durability)),
+        ("wait", duration(s.wait)),
+        ("on_failure", quoted(on_failure)),
+        ("keep_messages", duration(s.keep_messages)),
+        ("local_parts", s.local_parts.to_string()),
+    ]
+}
+
+fn metrics(config: &Config) -> Written {
+    let listen = match config.metrics.listen {
+        Some(address) => quoted(address),
+        None => quoted("none"),
+    };
+    vec![("listen", listen)]
+}
+
+fn log(config: &Config) -> Written {
+    let level = match config.log.level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    let format = match config.log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+        LogFormat::Journald => "journald",
+    };
+    vec![("level", quoted(level)), ("format", quoted(format))]
+}
+
+/// A basic string of TOML.
+fn quoted(value: impl Display) -> String {
+    let mut quoted = String::from("\"");
+    for c in value.to_string().chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn list<T: Display>(values: &[T]) -> String {
+    let values: Vec<String> = values.iter().map(quoted).collect();
+    format!("[{}]", values.join(", "))
+}
+
+fn duration(duration: Duration) -> String {
+    quoted(write_duration(duration))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::file::Reader;
+    use crate::config::read;
+
+    const OTHER: &str = r#"
+        [identity]
+        authserv_id = "a.example"
+        [milter]
+        listen = ["inet:[::1]:8893", "unix:/run/a \"b\".sock"]
+        socket_mode = "660"
+        idle_timeout = "90s"
+        max_message_bytes = "1M"
+        [trust]
+        networks = []
+        skip_hosts = [".Example.net", "192.0.2.0/24"]
+        skip_mail_from = ["<>", "a@b.example"]
+        [dns]
+        servers = ["127.0.0.1", "[::1]:5353"]
+        [policy]
+        on_reject = "reject"
+        [metrics]
+        listen = "[::1]:9473"
+        [log]
+        format = "journald"
+    "#;
+
+    #[test]
+    fn what_is_shown_reads_back_the_same() {
+        for text in ["", OTHER] {
+            let (config, _) = Config::parse(text, "mx.example.org").unwrap();
+            let mut shown = String::new();
+            for Setting {
+                section,
+                key,
+                value,
+            } in settings(&config)
+            {
+                if !shown.contains(&format!("[{section}]\n")) {
+                    shown.push_str(&format!("[{section}]\n"));
+                }
+                shown.push_str(&format!("{key} = {value}\n"));
+            }
+            let (again, lines) = Config::parse(&shown, "another.example.org").unwrap();
+            assert_eq!(again, config, "{shown}");
+            let mut reader = Reader::new("");
+            read::config(&mut reader, config);
+            assert_eq!(lines.len(), reader.known().len(), "every setting is shown");
+        }
+    }
+}
