@@ -1,8 +1,10 @@
 //! `alignd config check | show | sample`.
 
-use super::output::{Cell, Format, Listing, Screen, Tone};
-use super::{Exit, Failure, Outcome, settings};
+use super::output::{Cell, Format, Listing, Screen, Tone, printable};
+use super::{Exit, Failure, Outcome, host_name, settings};
 use crate::auth::dmarc::Policy;
+use crate::config::check::account::Account;
+use crate::config::check::{Finding, Host, Severity, findings};
 use crate::config::sample::SAMPLE;
 use crate::config::{Loaded, show};
 use crate::policy::decide::{Situation, decide};
@@ -19,10 +21,21 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Say what is wrong in the settings file, and what this host or its MTA contradicts
+    Check(CheckArguments),
     /// Print every setting in force, and which of them the file sets
     Show(ShowArguments),
     /// Print the commented sample: every setting with its default and the reason for it
     Sample,
+}
+
+#[derive(Debug, Args)]
+struct CheckArguments {
+    /// The user the daemon runs as [default: alignd, if there is one and root asks; else the caller]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -38,13 +51,17 @@ struct ShowArguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  alignd config sample > /etc/alignd/alignd.toml    begin with a file that changes nothing
-  alignd config show                                what holds now, defaults included
-  alignd config show --matrix                       what is done with which mail, and what is reported";
+  alignd config sample > /etc/alignd/alignd.toml   a file that changes nothing yet
+  alignd config check                              before every restart
+  alignd config check --user postfix               when the daemon runs as postfix
+  alignd config show                               what holds now, defaults too
+  alignd config show --matrix                      what is done with which mail";
 
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let mut screen = Screen::new();
+    let mut exit = Ok(Exit::Ok);
     match &arguments.what {
+        What::Check(check) => exit = self::check(check, file, &mut screen),
         What::Show(show) => {
             let loaded = settings(file)?;
             if show.matrix {
@@ -60,7 +77,108 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
         }
     }
     screen.finish()?;
-    Ok(Exit::Ok)
+    exit
+}
+
+fn check(arguments: &CheckArguments, file: Option<&Path>, screen: &mut Screen) -> Outcome {
+    let loaded = settings(file)?;
+    let account = account(arguments.user.as_deref())?;
+    let host = Host {
+        mta: Account::named("postfix"),
+        postfix: "/etc/postfix".into(),
+        filters: vec!["/etc/opendkim.conf".into(), "/etc/opendmarc.conf".into()],
+        name: host_name(),
+        account,
+    };
+    let findings = findings(&loaded, &host);
+    let errors = findings.iter().filter(|f| f.severity == Severity::Error);
+    let errors = errors.count();
+    match arguments.format {
+        Format::Table => told(&loaded, &host, &findings, screen)?,
+        Format::Json | Format::Csv => screen.listing(&listed(&findings), arguments.format)?,
+    }
+    if errors == 0 {
+        return Ok(Exit::Ok);
+    }
+    Err(Failure::Usage(match errors {
+        1 => "1 error in the settings".to_owned(),
+        _ => format!("{errors} errors in the settings"),
+    }))
+}
+
+fn account(name: Option<&str>) -> Result<Account, Failure> {
+    let caller = Account::current();
+    match name {
+        Some(name) => Account::named(name)
+            .ok_or_else(|| Failure::Usage(format!("--user: there is no user \"{name}\" here"))),
+        None if caller.is_root() => Ok(Account::named("alignd").unwrap_or(caller)),
+        None => Ok(caller),
+    }
+}
+
+/// The findings as paragraphs, since they are sentences.
+fn told(
+    loaded: &Loaded,
+    host: &Host,
+    findings: &[Finding],
+    screen: &mut Screen,
+) -> Result<(), Failure> {
+    let source = match &loaded.file {
+        Some(file) => file.display().to_string(),
+        None => "no settings file, defaults".to_owned(),
+    };
+    let verdict = if findings.is_empty() {
+        screen.tone("nothing wrong", Tone::Good)
+    } else {
+        let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
+        format!(
+            "{} errors, {} warnings, {} notes",
+            count(Severity::Error),
+            count(Severity::Warning),
+            count(Severity::Note)
+        )
+    };
+    screen.line(&format!(
+        "{source}: {verdict} (for user {})",
+        host.account.name
+    ))?;
+    for finding in findings {
+        let (word, tone) = severity(finding.severity);
+        let line = finding
+            .line
+            .map_or(String::new(), |line| format!(", line {line}"));
+        let setting = screen.tone(&finding.setting, Tone::Strong);
+        screen.line("")?;
+        screen.line(&format!("{} {setting}{line}", screen.tone(word, tone)))?;
+        screen.line(&format!("  {}", printable(&finding.what)))?;
+        screen.line(&format!("  → {}", printable(&finding.next)))?;
+    }
+    Ok(())
+}
+
+fn listed(findings: &[Finding]) -> Listing {
+    let rows = findings.iter().map(|finding| {
+        let (word, tone) = severity(finding.severity);
+        vec![
+            Cell::toned(word, tone),
+            Cell::new(finding.setting.as_str()),
+            Cell::new(finding.line),
+            Cell::new(finding.what.as_str()),
+            Cell::new(finding.next.as_str()),
+        ]
+    });
+    Listing {
+        keys: vec!["severity", "setting", "line", "what", "next"],
+        rows: rows.collect(),
+    }
+}
+
+fn severity(severity: Severity) -> (&'static str, Tone) {
+    match severity {
+        Severity::Error => ("error", Tone::Bad),
+        Severity::Warning => ("warning", Tone::Doubtful),
+        Severity::Note => ("note", Tone::Quiet),
+    }
 }
 
 /// The settings as a file that can be loaded again.

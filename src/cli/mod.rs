@@ -46,8 +46,10 @@ pub enum Exit {
 /// Why a command could not do what it was asked to; sorted by who can act.
 #[derive(Debug)]
 pub enum Failure {
-    /// The operator: arguments, settings, a file that isn't there.
+    /// The operator: arguments, or a file that isn't there.
     Usage(String),
+    /// The operator: the settings file, each line with its place.
+    Settings(LoadError),
     /// Time: try again.
     Temporary(String),
     /// We.
@@ -72,9 +74,9 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Exit::Ok) => ExitCode::SUCCESS,
         Ok(Exit::No) => ExitCode::from(NO),
         Err(failure) => {
-            eprintln!("alignd: {failure}");
+            eprintln!("{failure}");
             ExitCode::from(match failure {
-                Failure::Usage(_) => USAGE,
+                Failure::Usage(_) | Failure::Settings(_) => USAGE,
                 Failure::Temporary(_) => TEMPORARY,
                 Failure::Internal(_) => INTERNAL,
             })
@@ -103,14 +105,18 @@ fn host_name() -> String {
 
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
-        Self::Usage(error.to_string())
+        Self::Settings(error)
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(text) | Self::Temporary(text) | Self::Internal(text) => f.write_str(text),
+            Self::Usage(text) | Self::Temporary(text) | Self::Internal(text) => {
+                write!(f, "alignd: {text}")
+            }
+            // `FILE:LINE:COLUMN: …`, as editors and other checkers have it.
+            Self::Settings(error) => error.fmt(f),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Owns the list of all settings with their bounds (`read`), the sample file (`sample`) and the
 //! findings of `alignd config check` (`check`). Only `daemon` and `cli` see this module.
 
+pub mod check;
 pub mod file;
 mod read;
 pub mod rooms;
@@ -11,9 +12,10 @@ pub mod sample;
 pub mod show;
 pub mod value;
 
+use crate::milter::settings::{MilterSettings, TrustSettings};
 use crate::policy::PolicySettings;
 use file::{Lines, Problem, Reader};
-pub use rooms::{DkimSettings, DnsSettings, MilterSettings, StoreSettings, TrustSettings};
+pub use rooms::{DkimSettings, DnsSettings, StoreSettings};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 

@@ -4,17 +4,18 @@
 //! list by tests. Pure.
 
 use super::file::{Reader, Section};
-use super::rooms::{Durability, HostPattern, OnFailure, SocketSpec};
+use super::rooms::{Durability, OnFailure};
 use super::value::{Fault, Value};
 use super::{
     Config, DkimSettings, DnsSettings, IdentitySettings, LogFormat, LogLevel, LogSettings,
-    MetricsSettings, MilterSettings, StoreSettings, TrustSettings,
+    MetricsSettings, StoreSettings,
 };
-use crate::address::Mailbox;
 use crate::auth::dmarc::DiscoveryMethod;
-use crate::domain::DomainName;
+use crate::milter::settings::{
+    HostPattern, MilterSettings, SenderPattern, SocketSpec, TrustSettings,
+};
 use crate::policy::{AuthorAction, FailAction, PolicySettings, TemperrorAction};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,7 +45,9 @@ fn milter(s: &mut Section<'_, '_>, d: MilterSettings) -> MilterSettings {
     MilterSettings {
         listen: s.or("listen", d.listen, sockets),
         socket_mode: s.or("socket_mode", d.socket_mode, mode),
-        socket_group: s.or("socket_group", d.socket_group, not_empty),
+        socket_group: s.or("socket_group", d.socket_group, |v| {
+            v.text().map(str::to_owned)
+        }),
         max_connections: s.or("max_connections", d.max_connections, |v| {
             count(v, 1..=100_000)
         }),
@@ -206,29 +209,24 @@ fn sockets(v: Value<'_>) -> Result<Vec<SocketSpec>, Fault> {
 fn socket(v: Value<'_>) -> Result<SocketSpec, Fault> {
     let expected = "\"unix:/PATH\" or \"inet:HOST:PORT\"";
     let text = v.text().map_err(|_| v.unlike(expected))?;
-    if let Some(path) = text.strip_prefix("unix:") {
-        let path = PathBuf::from(path);
-        // sockaddr_un holds 108 octets with the final NUL, unix(7).
-        return if path.is_absolute() && path.as_os_str().len() < 108 {
-            Ok(SocketSpec::Unix(path))
-        } else {
-            Err(v.unlike("\"unix:\" with an absolute path of at most 107 octets"))
-        };
-    }
-    let inet = text.strip_prefix("inet:").or(text.strip_prefix("inet6:"));
-    let parts = inet.and_then(|rest| rest.rsplit_once(':'));
-    match parts.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
-        Some((host, port)) if !host.is_empty() => Ok(SocketSpec::Inet {
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
-        }),
-        _ => Err(match text.strip_prefix("local:") {
-            Some(path) => v.fault(format!("expected {expected}; write \"unix:{path}\"")),
-            None if text.starts_with('/') => {
-                v.fault(format!("expected {expected}; write \"unix:{text}\""))
-            }
-            None => v.unlike(expected),
-        }),
+    // sockaddr_un holds 108 octets with the final NUL, unix(7).
+    let too_long = |socket: &SocketSpec| matches!(socket, SocketSpec::Unix(path) if path.as_os_str().len() > 107);
+    match SocketSpec::parse(text) {
+        Some(socket) if too_long(&socket) => {
+            Err(v.unlike("a path of at most 107 octets, the most a socket can have"))
+        }
+        Some(socket) => Ok(socket),
+        None => {
+            // As Sendmail, OpenDKIM and Postfix's own settings write it.
+            let path = text.strip_prefix("local:").unwrap_or(text);
+            let hint = if path.starts_with('/') {
+                format!("; write \"unix:{path}\"")
+            } else {
+                String::new()
+            };
+            let fault = v.unlike(expected);
+            Err(v.fault(fault.message + &hint))
+        }
     }
 }
 
@@ -240,37 +238,21 @@ fn mode(v: Value<'_>) -> Result<u32, Fault> {
         .ok_or_else(|| v.unlike("permission bits in quotes such as \"0660\""))
 }
 
-fn not_empty(v: Value<'_>) -> Result<String, Fault> {
-    match v.text()? {
-        "" => Err(v.unlike("a name")),
-        text => Ok(text.to_owned()),
-    }
-}
-
 /// A network, an address, or a host name (with a leading dot: every name below it).
 fn host(v: Value<'_>) -> Result<HostPattern, Fault> {
-    let expected = "a host name, an address or a network";
+    let expected = "a host name, \".domain\", an address or a network";
     let text = v.text().map_err(|_| v.unlike(expected))?;
-    if text.contains('/') || text.parse::<IpAddr>().is_ok() {
+    if text.contains('/') {
         return v.network().map(HostPattern::Network);
     }
-    match DomainName::parse(text.strip_prefix('.').unwrap_or(text)) {
-        Ok(_) => Ok(HostPattern::Name(text.to_ascii_lowercase())),
-        Err(why) => Err(v.fault(format!("expected {expected}: {why}"))),
-    }
+    HostPattern::parse(text).ok_or_else(|| v.unlike(expected))
 }
 
-/// An address, `@domain`, a domain, or `<>`.
-fn sender(v: Value<'_>) -> Result<String, Fault> {
-    let expected = "a sender such as \"list@example.org\", a domain, or \"<>\"";
-    let text = v.text().map_err(|_| v.unlike(expected))?;
-    let domain = text.strip_prefix('@').unwrap_or(text);
-    let fits = text == "<>" || Mailbox::parse(text).is_some() || DomainName::parse(domain).is_ok();
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err(v.unlike(expected))
-    }
+fn sender(v: Value<'_>) -> Result<SenderPattern, Fault> {
+    let read = v.text().ok().and_then(SenderPattern::parse);
+    read.ok_or_else(|| {
+        v.unlike("a sender such as \"list@example.org\", a domain, \".domain\" or \"<>\"")
+    })
 }
 
 fn servers(v: Value<'_>) -> Result<Vec<SocketAddr>, Fault> {

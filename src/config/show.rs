@@ -1,7 +1,7 @@
 //! The settings in force, written as TOML: what `alignd config show` prints and what, read again,
 //! gives the same settings. Pure.
 
-use super::rooms::{Durability, HostPattern, OnFailure};
+use super::rooms::{Durability, OnFailure};
 use super::value::write_duration;
 use super::{Config, LogFormat, LogLevel};
 use crate::policy::{AuthorAction, FailAction, TemperrorAction};
@@ -62,18 +62,10 @@ fn milter(config: &Config) -> Written {
 
 fn trust(config: &Config) -> Written {
     let s = &config.trust;
-    let hosts: Vec<String> = s
-        .skip_hosts
-        .iter()
-        .map(|host| match host {
-            HostPattern::Network(network) => network.to_string(),
-            HostPattern::Name(name) => name.clone(),
-        })
-        .collect();
     vec![
         ("networks", list(&s.networks)),
         ("skip_authenticated", s.skip_authenticated.to_string()),
-        ("skip_hosts", list(&hosts)),
+        ("skip_hosts", list(&s.skip_hosts)),
         ("skip_mail_from", list(&s.skip_mail_from)),
         ("relays", list(&s.relays)),
         ("strip_results_of", list(&s.strip_results_of)),
@@ -219,7 +211,7 @@ mod tests {
         max_message_bytes = "1M"
         [trust]
         networks = []
-        skip_hosts = [".Example.net", "192.0.2.0/24"]
+        skip_hosts = [".Example.net", "192.0.2.0/24", "198.51.100.1"]
         skip_mail_from = ["<>", "a@b.example"]
         [dns]
         servers = ["127.0.0.1", "[::1]:5353"]
