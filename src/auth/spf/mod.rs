@@ -1,7 +1,43 @@
 //! SPF, RFC 7208: may this client use this domain in HELO or MAIL FROM?
 //!
-//! Owns the record grammar (`record`), macros (`macros`) and `check_host()` (`eval`). Asks DNS only
-//! through the trait. Every outcome carries its grounds: which term decided, or what was wrong.
+//! Owns the two identities (`identity`), the grammar of records (`record`) and macros (`macros`,
+//! `expand`), `check_host()` (`eval`), what terms ask of DNS (`lookups`, `reverse`) and how much they
+//! may (`limits`). Asks DNS only through the trait. Every outcome carries its grounds: which term decided, or what was wrong.
+
+pub mod eval;
+pub mod expand;
+mod identity;
+mod limits;
+mod lookups;
+pub mod macros;
+pub mod record;
+mod reverse;
+
+pub use eval::check_host;
+pub use identity::{Sender, SpfRequest};
+
+use crate::dns::Resolver;
+
+/// The HELO identity, RFC 7208 §2.3.
+pub async fn check_helo(request: &SpfRequest<'_>, resolver: &impl Resolver) -> SpfOutcome {
+    check(identity::helo_sender(request.helo), request, resolver).await
+}
+
+/// The MAIL FROM identity, RFC 7208 §2.4; for a null path that is postmaster at the HELO domain.
+pub async fn check_mail_from(request: &SpfRequest<'_>, resolver: &impl Resolver) -> SpfOutcome {
+    check(identity::mail_from_sender(request), request, resolver).await
+}
+
+async fn check(
+    sender: Result<Sender, identity::Unusable>,
+    request: &SpfRequest<'_>,
+    resolver: &impl Resolver,
+) -> SpfOutcome {
+    match sender {
+        Ok(sender) => check_host(&sender.domain, &sender, request, resolver).await,
+        Err((given, why)) => SpfOutcome::not_evaluated(given, why),
+    }
+}
 
 /// What SPF said of one identity, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
