@@ -3,6 +3,9 @@
 //! Owns the record grammar (`record`), policy discovery and organizational domains (`discover`),
 //! alignment (`align`) and the verdict (`evaluate`). Discovery asks DNS; the rest is pure.
 
+pub mod record;
+mod uri;
+
 use super::DmarcResult;
 use crate::domain::DomainName;
 use crate::word::words;
@@ -43,7 +46,7 @@ pub struct Record {
     pub testing: bool,
     /// `fo` normalised: the values present, in the order 0 1 d s, colon-separated.
     pub fo: String,
-    /// The URIs of `rua` in order, as written but for surrounding white space.
+    /// The valid URIs of `rua` in order, as written but without the obsolete size (`!10m`).
     pub rua: Vec<String>,
     pub ruf: Vec<String>,
     /// False: neither a valid `p` nor a valid `rua`, or a bad `sp`/`np` without one. No DMARC processing.
