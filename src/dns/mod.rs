@@ -6,9 +6,11 @@
 
 pub mod master;
 pub mod name;
+mod together;
 pub mod zone;
 
 pub use name::QueryName;
+pub use together::together;
 
 use std::fmt;
 use std::future::Future;

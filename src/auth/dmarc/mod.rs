@@ -3,8 +3,15 @@
 //! Owns the record grammar (`record`), policy discovery and organizational domains (`discover`),
 //! alignment (`align`) and the verdict (`evaluate`). Discovery asks DNS; the rest is pure.
 
+mod align;
+pub mod discover;
+pub mod evaluate;
 pub mod record;
 mod uri;
+mod walk;
+
+pub use discover::{DmarcFacts, gather};
+pub use evaluate::evaluate;
 
 use super::DmarcResult;
 use crate::domain::DomainName;
