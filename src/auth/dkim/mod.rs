@@ -1,11 +1,50 @@
 //! DKIM, RFC 6376 with RFC 8301 (no SHA-1, 1024 bits at least), RFC 8463 (Ed25519) and RFC 8616
 //! (internationalized mail): who vouches for this message, and does it still say what they signed?
 //!
-//! Owns the tag lists (`tags`), canonicalization (`canon`), keys (`key`) and the streaming verifier:
-//! signatures parsed and keys asked for at the end of the headers, the body hashed as it passes and
-//! never kept. Every signature yields a result; none is passed over in silence.
+//! One message goes `Signatures::read` at the end of the headers, then side by side `look_up_keys`
+//! and a `BodyHasher` that takes the body as it passes and keeps nothing of it, then `conclude`.
+//! Every signature yields a result; none is passed over in silence.
+//!
+//! - `verify` the way through, and the judging
+//! - `signature`, `key` what stands in the header and in DNS; `tags` the syntax they share
+//! - `header`, `body` the two hashes; `canon` what is hashed
+//! - `problem` everything that keeps a signature from passing, with its result word
+
+mod body;
+mod canon;
+mod header;
+mod key;
+mod problem;
+mod signature;
+mod tags;
+mod verify;
+
+pub use body::{BodyHasher, BodyHashes};
+pub use key::KeyCache;
+pub use verify::{Keys, Signatures};
 
 use super::DkimResult;
+
+/// What the operator decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DkimSettings {
+    /// `dkim.max_signatures`: signatures tried on one message.
+    pub max_signatures: usize,
+    /// `dkim.allow_body_length`: a pass may align although `l=` leaves part of the body unsigned.
+    pub allow_body_length: bool,
+    /// `dkim.min_rsa_bits`: shorter RSA keys don't pass. Below 1,024 it has no effect (RFC 8301 §3.2).
+    pub min_rsa_bits: u32,
+}
+
+impl Default for DkimSettings {
+    fn default() -> Self {
+        Self {
+            max_signatures: 10,
+            allow_body_length: false,
+            min_rsa_bits: 1024,
+        }
+    }
+}
 
 /// All signatures of one message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
