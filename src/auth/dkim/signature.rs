@@ -173,8 +173,7 @@ fn read_key_name(selector: &str, domain: &DomainName) -> Result<QueryName, Probl
         .ok()
         .filter(|_| !selector.ends_with('.'))
         .ok_or(Problem::Invalid("s"))?;
-    QueryName::below(&format!("{selector}._domainkey"), domain)
-        .map_err(|_| Problem::KeyNameTooLong)
+    QueryName::below(&format!("{selector}._domainkey"), domain).map_err(|_| Problem::KeyNameTooLong)
 }
 
 /// The names in `h=`. RFC 6376 §6.1.1: "If the 'h=' tag does not include the From header field, the

@@ -95,9 +95,7 @@ fn read_tag(spec: &str, start: usize) -> Option<Tag<'_>> {
     let name = trim(name);
     // tag-name = ALPHA *ALNUMPUNC
     let fits = name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     (fits && name_is_folded_well && is_folded_well(value)).then(|| Tag {
         name,
         value: trim(value),
