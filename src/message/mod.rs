@@ -4,6 +4,7 @@
 //! fields, `received` finds a client's address in trusted Received fields, `identifiers` reads
 //! Message-ID and List-Id. Everything in a message is the sender's: bounded, never trusted.
 
+pub mod authentication_results;
 pub mod author;
 mod cursor;
 pub mod parse;
