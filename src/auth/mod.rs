@@ -6,6 +6,7 @@
 
 pub mod dkim;
 pub mod dmarc;
+pub mod inquiry;
 pub mod iprev;
 pub mod spf;
 

@@ -4,14 +4,11 @@
 //! in-memory one is `zone`. "No such name", "name without such records" and "could not find out"
 //! are three different things here and never turn into one another.
 
-pub mod concurrent;
 pub mod master;
 pub mod name;
-mod together;
 pub mod zone;
 
 pub use name::QueryName;
-pub use together::together;
 
 use std::fmt;
 use std::future::Future;

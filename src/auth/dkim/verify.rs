@@ -12,11 +12,12 @@ use super::problem::Problem;
 use super::signature::{self, Description, Signature};
 use super::{DkimEvidence, DkimGrounds, DkimSettings, NotTried, SignatureOutcome};
 use crate::auth::DkimResult;
-use crate::dns::{Answer, QueryName, Resolver, concurrent};
+use crate::dns::{Answer, QueryName, Resolver};
 use crate::domain::DomainName;
 use crate::message::HeaderField;
 use crate::time::Timestamp;
 use aws_lc_rs::digest::Digest;
+use futures_util::future::join_all;
 use std::cmp::Reverse;
 
 /// The signatures of one message, as far as its header tells.
@@ -104,7 +105,7 @@ impl Signatures {
     /// Asks for all keys at once, for each name once.
     pub async fn look_up_keys(&self, resolver: &impl Resolver, cache: &KeyCache) -> Keys {
         let asked = self.key_names.iter().map(|name| resolver.txt(name));
-        let answers = concurrent::all(asked).await.into_iter();
+        let answers = join_all(asked).await.into_iter();
         Keys(
             answers
                 .map(|answer| match answer {

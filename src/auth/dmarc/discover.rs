@@ -5,8 +5,9 @@
 
 use super::walk::{Discovered, Visit, Walk};
 use super::{DiscoveryMethod, Finding, Policy, PolicyTag, PublishedPolicy, Record, Step, record};
-use crate::dns::{Answer, LookupError, QueryName, Resolver, together};
+use crate::dns::{Answer, LookupError, QueryName, Resolver};
 use crate::domain::DomainName;
+use futures_util::future::join_all;
 
 /// What DNS said about one author domain and the identifiers that could align with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,7 +265,7 @@ async fn ask_the_rest(
                 Question::Existence => Reply::Existence(exists(author.start(), resolver).await),
             }
         });
-        for reply in together(replies).await {
+        for reply in join_all(replies).await {
             match reply {
                 Reply::Record(visit) => known.push(visit),
                 Reply::Existence(found) => existence = Some(found),
