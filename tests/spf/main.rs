@@ -1,4 +1,18 @@
 //! SPF from outside: the OpenSPF suite, differential peers, and random input.
 
 mod openspf;
+mod openspf_live;
 mod zone_data;
+
+#[path = "../support/aside.rs"]
+mod aside;
+#[path = "../support/dns.rs"]
+mod dns;
+#[path = "../support/loopback.rs"]
+mod loopback;
+#[path = "../support/nsd.rs"]
+mod nsd;
+#[path = "../support/signal.rs"]
+mod signal;
+#[path = "../support/wait.rs"]
+mod wait;
