@@ -1,0 +1,316 @@
+//! The milter's loop: connections are accepted, counted, served and, at the end, let finish.
+//!
+//! Owns the accept loops, the limit on connections and the drain. One connection is one
+//! `indymilter::run` over a listener that yields one stream, so that each has callbacks of its own
+//! that share its `Link`. Knows nothing of mail.
+
+use super::link::{Link, Phase};
+use super::listener::Listener;
+use super::stream::MtaStream;
+use indymilter::{Callbacks, Config};
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info, warn};
+
+/// How many connections, and how patiently.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub max_connections: usize,
+    pub idle_timeout: Duration,
+}
+
+/// Serves connections until `shutdown` turns true, then lets those with a message in hand finish it,
+/// for `grace` at most. Returns how many were left then.
+pub async fn serve<T: Send + 'static>(
+    listeners: Vec<Listener>,
+    limits: impl Fn() -> Limits + Send + Sync + 'static,
+    callbacks: impl Fn(Arc<Link>) -> Callbacks<T> + Send + Sync + 'static,
+    shutdown: watch::Receiver<bool>,
+    grace: Duration,
+) -> usize {
+    let entrance = Arc::new(Entrance {
+        limits,
+        callbacks,
+        connections: Arc::new(Connections::default()),
+        shutdown,
+    });
+    let loops: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| tokio::spawn(accept_loop(listener, Arc::clone(&entrance))))
+        .collect();
+    for accepting in loops {
+        if let Err(panicked) = accepting.await {
+            tracing::error!("an accept loop died: {panicked}");
+        }
+    }
+    drain(&entrance.connections, grace).await
+}
+
+struct Entrance<L, C> {
+    limits: L,
+    callbacks: C,
+    connections: Arc<Connections>,
+    shutdown: watch::Receiver<bool>,
+}
+
+/// The connections that are open.
+#[derive(Default)]
+struct Connections {
+    open: Mutex<Table>,
+    /// One was closed.
+    closed: Notify,
+}
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    open: HashMap<u64, Open>,
+}
+
+struct Open {
+    phase: watch::Receiver<Phase>,
+    leave: Arc<Notify>,
+}
+
+/// A place among the connections, given back when dropped.
+struct Slot {
+    number: u64,
+    leave: Arc<Notify>,
+    connections: Arc<Connections>,
+}
+
+async fn accept_loop<T, L, C>(listener: Listener, entrance: Arc<Entrance<L, C>>)
+where
+    T: Send + 'static,
+    L: Fn() -> Limits + Send + Sync + 'static,
+    C: Fn(Arc<Link>) -> Callbacks<T> + Send + Sync + 'static,
+{
+    info!(socket = %listener, "listening");
+    let mut shutdown = entrance.shutdown.clone();
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = shutdown.wait_for(|stop| *stop) => break,
+        };
+        let socket = match accepted {
+            Ok(socket) => socket,
+            Err(error) if is_the_peers(&error) => continue,
+            Err(error) => {
+                metrics::counter!("alignd_errors_total", "kind" => "accept").increment(1);
+                warn!(socket = %listener, %error, "cannot accept a connection; trying again");
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                continue;
+            }
+        };
+        pause = SHORTEST_PAUSE;
+        let link = Arc::new(Link::new(socket));
+        let limits = &entrance.limits;
+        let slot = tokio::select! {
+            slot = entrance.connections.slot(link.phase(), limits) => slot,
+            _ = shutdown.wait_for(|stop| *stop) => break,
+        };
+        tokio::spawn(serve_one(link, slot, Arc::clone(&entrance)));
+    }
+}
+
+async fn serve_one<T, L, C>(link: Arc<Link>, slot: Slot, entrance: Arc<Entrance<L, C>>)
+where
+    T: Send + 'static,
+    L: Fn() -> Limits + Send + Sync + 'static,
+    C: Fn(Arc<Link>) -> Callbacks<T> + Send + Sync + 'static,
+{
+    let config = Config {
+        max_connections: 1,
+        connection_timeout: (entrance.limits)().idle_timeout,
+        ..Config::default()
+    };
+    let callbacks = (entrance.callbacks)(Arc::clone(&link));
+    let once = Once(Some(MtaStream::new(Arc::clone(&link))));
+    let over = over(
+        link.phase(),
+        Arc::clone(&slot.leave),
+        entrance.shutdown.clone(),
+    );
+    if let Err(error) = indymilter::run(once, callbacks, config, over).await {
+        debug!(%error, "a connection ended with an error");
+    }
+    // The task that reads would go on reading.
+    link.socket().hang_up();
+    let closed = |phase: &Phase| *phase == Phase::Closed;
+    let _ = link.phase().wait_for(closed).await;
+}
+
+/// Until the connection is closed, or has no message in hand and ought to leave.
+async fn over(
+    mut phase: watch::Receiver<Phase>,
+    leave: Arc<Notify>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let stop = async {
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => {}
+            () = leave.notified() => {}
+        }
+    };
+    tokio::pin!(stop);
+    let mut leaving = false;
+    loop {
+        match *phase.borrow_and_update() {
+            Phase::Closed => return,
+            Phase::Idle(_) if leaving => return,
+            Phase::Idle(_) | Phase::Busy => {}
+        }
+        tokio::select! {
+            changed = phase.changed() => if changed.is_err() { return },
+            () = &mut stop, if !leaving => leaving = true,
+        }
+    }
+}
+
+async fn drain(connections: &Connections, grace: Duration) -> usize {
+    let left = connections.count();
+    if left == 0 {
+        return 0;
+    }
+    info!(connections = left, "finishing the mails in hand");
+    let until = Instant::now() + grace;
+    while connections.count() > 0 {
+        let closed = connections.closed.notified();
+        if connections.count() == 0 {
+            break;
+        }
+        if tokio::time::timeout_at(until, closed).await.is_err() {
+            break;
+        }
+    }
+    connections.count()
+}
+
+impl Connections {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self) -> usize {
+        self.table().open.len()
+    }
+
+    /// Waits until there is room. When there is none for a while, the connection that has had no
+    /// message for longest gives up its place, if that is long enough: its MTA will defer what may
+    /// come on it, which beats deferring what is there.
+    async fn slot(
+        self: &Arc<Self>,
+        phase: watch::Receiver<Phase>,
+        limits: &impl Fn() -> Limits,
+    ) -> Slot {
+        let mut told = false;
+        loop {
+            let closed = self.closed.notified();
+            if let Some(slot) = self.take(&phase, limits().max_connections) {
+                return slot;
+            }
+            if !told {
+                told = true;
+                metrics::counter!("alignd_errors_total", "kind" => "connection_limit").increment(1);
+                warn!("milter.max_connections is reached; further connections wait");
+            }
+            if timeout(PATIENCE, closed).await.is_err() {
+                self.send_longest_idle_away();
+            }
+        }
+    }
+
+    fn take(self: &Arc<Self>, phase: &watch::Receiver<Phase>, max: usize) -> Option<Slot> {
+        let mut table = self.table();
+        if table.open.len() >= max.max(1) {
+            return None;
+        }
+        let number = table.next;
+        table.next += 1;
+        let leave = Arc::new(Notify::new());
+        let open = Open {
+            phase: phase.clone(),
+            leave: Arc::clone(&leave),
+        };
+        table.open.insert(number, open);
+        metrics::gauge!("alignd_connections").set(table.open.len() as f64);
+        Some(Slot {
+            number,
+            leave,
+            connections: Arc::clone(self),
+        })
+    }
+
+    fn send_longest_idle_away(&self) {
+        let table = self.table();
+        let idle = table
+            .open
+            .values()
+            .filter_map(|open| match *open.phase.borrow() {
+                Phase::Idle(since) if since.elapsed() >= LONG_IDLE => Some((since, &open.leave)),
+                Phase::Idle(_) | Phase::Busy | Phase::Closed => None,
+            });
+        if let Some((since, leave)) = idle.min_by_key(|(since, _)| *since) {
+            let seconds = since.elapsed().as_secs();
+            warn!(
+                seconds,
+                "milter.max_connections is reached; closing the longest idle one"
+            );
+            leave.notify_one();
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut table = self.connections.table();
+        table.open.remove(&self.number);
+        metrics::gauge!("alignd_connections").set(table.open.len() as f64);
+        drop(table);
+        self.connections.closed.notify_waiters();
+    }
+}
+
+/// A listener for indymilter that has one connection and never another.
+struct Once(Option<MtaStream>);
+
+impl indymilter::Listener for Once {
+    type Io = MtaStream;
+
+    fn poll_accept(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<MtaStream>> {
+        match self.0.take() {
+            Some(stream) => Poll::Ready(Ok(stream)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// The one connection that was being accepted failed; the next may be fine at once.
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::InvalidInput
+    )
+}
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a connection waits for a place before an idle one is asked to leave. Postfix gives up
+/// after 30 s (`milter_connect_timeout`).
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Idle for so long that its SMTP client has probably nothing more to send.
+const LONG_IDLE: Duration = Duration::from_secs(60);

@@ -1,0 +1,264 @@
+//! `Link`: what the stream below indymilter and the callbacks above it know of one MTA connection
+//! together, since neither sees the other.
+//!
+//! Owns the socket, whether a message is in hand, which command is being handled, and what to do
+//! once the answer at the end of a message has been written, or can't be. Speaks no protocol.
+
+use super::packet;
+use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// A connected socket. Only the stream reads and writes; others may look.
+#[derive(Debug)]
+pub enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// No message in hand since then.
+    Idle(Instant),
+    /// Between MAIL and the answer at the end of the message.
+    Busy,
+    Closed,
+}
+
+/// What became of the answer at the end of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The system took it for an MTA that was there.
+    Written,
+    /// The MTA had hung up, or the write failed: nobody knows what it did with the message.
+    Lost,
+}
+
+/// Called once with what became of an answer.
+pub type OnAnswer = Box<dyn FnOnce(Fate) + Send>;
+
+/// One MTA connection.
+pub struct Link {
+    socket: Socket,
+    phase: watch::Sender<Phase>,
+    command: AtomicU8,
+    answering: AtomicBool,
+    on_answer: Mutex<Option<OnAnswer>>,
+}
+
+impl Link {
+    pub fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            phase: watch::Sender::new(Phase::Idle(Instant::now())),
+            command: AtomicU8::new(0),
+            answering: AtomicBool::new(false),
+            on_answer: Mutex::new(None),
+        }
+    }
+
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// A message begins.
+    pub fn begin(&self) {
+        self.phase.send_replace(Phase::Busy);
+    }
+
+    /// The message in hand is over without an answer to wait for.
+    pub fn end(&self) {
+        self.phase.send_if_modified(|phase| {
+            let busy = *phase == Phase::Busy;
+            if busy {
+                *phase = Phase::Idle(Instant::now());
+            }
+            busy
+        });
+    }
+
+    /// The command being handled is the end of a message, whose packet may carry body octets too.
+    pub fn at_end_of_message(&self) -> bool {
+        self.command.load(Ordering::Relaxed) == packet::END_OF_MESSAGE
+    }
+
+    /// From the stream: the packet of a command has begun.
+    pub fn command_began(&self, kind: u8) {
+        self.command.store(kind, Ordering::Relaxed);
+    }
+
+    /// The next final reply answers the message in hand.
+    pub fn expect_answer(&self) {
+        self.answering.store(true, Ordering::Release);
+    }
+
+    /// What to do once that reply is written, or can't be. One left over from before is lost.
+    pub fn on_answer(&self, then: OnAnswer) {
+        let before = self.pending().replace(then);
+        if let Some(before) = before {
+            before(Fate::Lost);
+        }
+    }
+
+    pub fn is_answering(&self) -> bool {
+        self.answering.load(Ordering::Acquire)
+    }
+
+    /// From the stream: a final reply is out, or lost.
+    pub fn answered(&self, fate: Fate) {
+        if self.answering.swap(false, Ordering::AcqRel) {
+            let then = self.pending().take();
+            if let Some(then) = then {
+                then(fate);
+            }
+            self.end();
+        }
+    }
+
+    /// From the stream: it is gone.
+    pub fn closed(&self) {
+        let left = self.pending().take();
+        if let Some(left) = left {
+            left(Fate::Lost);
+        }
+        self.phase.send_replace(Phase::Closed);
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Option<OnAnswer>> {
+        self.on_answer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("socket", &self.socket)
+            .field("phase", &*self.phase.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Socket {
+    /// Reads up to a buffer of octets; 0 at the end of the stream.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let read = match self {
+                Self::Tcp(stream) => {
+                    ready!(stream.poll_read_ready(cx))?;
+                    stream.try_read(buffer)
+                }
+                Self::Unix(stream) => {
+                    ready!(stream.poll_read_ready(cx))?;
+                    stream.try_read(buffer)
+                }
+            };
+            if !would_block(&read) {
+                return Poll::Ready(read);
+            }
+        }
+    }
+
+    pub fn poll_write(&self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let written = match self {
+                Self::Tcp(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_write(octets)
+                }
+                Self::Unix(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_write(octets)
+                }
+            };
+            if !would_block(&written) {
+                return Poll::Ready(written);
+            }
+        }
+    }
+
+    /// Ends the connection for both sides; whoever reads or writes is told.
+    pub fn hang_up(&self) {
+        // It fails only where there is no connection any more.
+        let _ = shutdown(self.as_raw_fd(), Shutdown::Both);
+    }
+
+    /// Whether the peer has said that it sends no more, or is gone. What it sent before may be
+    /// unread still. A TCP peer that closed its socket looks like one that only stopped sending.
+    pub fn peer_has_finished(&self) -> bool {
+        match self.peek() {
+            Ok(octets) => octets == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Waits until the peer is gone for certain, so that no answer can reach it; perhaps forever.
+    pub async fn peer_gone(&self) {
+        loop {
+            if self.ready(Interest::READABLE).await.is_err() {
+                return;
+            }
+            match self.try_peek() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+                Ok(0) if self.write_closed().await => return,
+                // It stopped sending, or has sent more: either way it may be waiting for us.
+                Ok(_) => std::future::pending().await,
+            }
+        }
+    }
+
+    async fn write_closed(&self) -> bool {
+        match self.ready(Interest::WRITABLE).await {
+            Ok(ready) => ready.is_write_closed(),
+            Err(_) => true,
+        }
+    }
+
+    async fn ready(&self, interest: Interest) -> io::Result<tokio::io::Ready> {
+        match self {
+            Self::Tcp(stream) => stream.ready(interest).await,
+            Self::Unix(stream) => stream.ready(interest).await,
+        }
+    }
+
+    /// Peeks, and lets the runtime know when there is nothing.
+    fn try_peek(&self) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || self.peek()),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, || self.peek()),
+        }
+    }
+
+    fn peek(&self) -> io::Result<usize> {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        Ok(recv(self.as_raw_fd(), &mut [0; 1], flags)?)
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
+        }
+    }
+}
+
+fn would_block<T>(result: &io::Result<T>) -> bool {
+    matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}

@@ -1,0 +1,181 @@
+//! `MtaStream`: the stream under indymilter, between its packets and the socket.
+//!
+//! Owns when octets go out: the changes of a message stay here until the final reply joins them, so
+//! that the whole answer is one write; everything else, progress above all, goes out at once. Hands
+//! indymilter one packet at a time, so that the link always knows the command being handled. Tells
+//! the link whether an answer was written. Reads nothing out of a packet but its length and kind.
+
+use super::link::{Fate, Link};
+use super::packet::{Framer, is_change, is_final};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// One MTA connection, as indymilter reads and writes it.
+#[derive(Debug)]
+pub struct MtaStream {
+    link: Arc<Link>,
+    /// Octets read from the socket that are not handed on yet, from `handed` on.
+    incoming: Vec<u8>,
+    handed: usize,
+    reading: Framer,
+    outgoing: Vec<u8>,
+    written: usize,
+    writing: Framer,
+    /// The MTA had closed its side before the answer went out.
+    too_late: bool,
+}
+
+impl MtaStream {
+    pub fn new(link: Arc<Link>) -> Self {
+        Self {
+            link,
+            incoming: Vec::new(),
+            handed: 0,
+            reading: Framer::default(),
+            outgoing: Vec::new(),
+            written: 0,
+            writing: Framer::default(),
+            too_late: false,
+        }
+    }
+
+    /// Reads what the socket has. An idle connection holds no buffer.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.handed = 0;
+        self.incoming.resize(READ_BUFFER, 0);
+        let read = self.link.socket().poll_read(cx, &mut self.incoming);
+        match read {
+            Poll::Ready(Ok(octets)) => self.incoming.truncate(octets),
+            Poll::Ready(Err(_)) | Poll::Pending => self.incoming = Vec::new(),
+        }
+        read
+    }
+
+    /// Hands on what fits, up to the end of the packet.
+    fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) {
+        let in_payload = !self.reading.is_complete() && self.reading.kind().is_some();
+        let waiting = self.incoming.get(self.handed..).unwrap_or_default();
+        let fitting = waiting.get(..buffer.remaining()).unwrap_or(waiting);
+        let taken = self.reading.take(fitting);
+        buffer.put_slice(fitting.get(..taken).unwrap_or_default());
+        self.handed += taken;
+        if let Some(kind) = self.reading.kind()
+            && !in_payload
+        {
+            self.link.command_began(kind);
+        }
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.outgoing.get(self.written..).filter(|r| !r.is_empty()) {
+            match ready!(self.link.socket().poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                octets => self.written += octets,
+            }
+        }
+        self.outgoing = Vec::new();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// The changes of a message wait for the reply that gives them their meaning.
+    fn is_holding(&self) -> bool {
+        let unfinished = match self.writing.kind() {
+            Some(kind) => is_change(kind) || !self.writing.is_complete(),
+            None => true,
+        };
+        unfinished && self.outgoing.len() < MAX_HELD
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let answers = self.link.is_answering() && self.writing.kind().is_some_and(is_final);
+        if !answers {
+            return self.poll_drain(cx);
+        }
+        // What is written after the peer has closed is taken by the system all the same, and lost.
+        if self.written == 0 {
+            self.too_late = self.link.socket().peer_has_finished();
+        }
+        let drained = ready!(self.poll_drain(cx));
+        let fate = match drained {
+            Ok(()) if !self.too_late => Fate::Written,
+            Ok(()) | Err(_) => Fate::Lost,
+        };
+        self.link.answered(fate);
+        Poll::Ready(drained)
+    }
+}
+
+impl AsyncRead for MtaStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.handed == this.incoming.len() {
+            let direct = this.reading.left().min(buffer.remaining());
+            if direct >= READ_BUFFER {
+                let place = buffer.initialize_unfilled_to(direct);
+                let octets = ready!(this.link.socket().poll_read(cx, place))?;
+                let read = place.get(..octets).unwrap_or_default();
+                this.reading.take(read);
+                buffer.advance(octets);
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(this.poll_fill(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        this.hand_on(buffer);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for MtaStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.outgoing.len() >= MAX_HELD {
+            ready!(this.poll_drain(cx))?;
+        }
+        this.outgoing.extend_from_slice(octets);
+        let mut rest = octets;
+        while !rest.is_empty() {
+            let taken = this.writing.take(rest);
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        Poll::Ready(Ok(octets.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.is_holding() {
+            return Poll::Ready(Ok(()));
+        }
+        this.poll_answer(cx)
+    }
+
+    /// Nothing is left to send once the session is over; the socket closes when it is dropped.
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for MtaStream {
+    fn drop(&mut self) {
+        self.link.closed();
+    }
+}
+
+/// Octets read at once: a header of usual size in one system call.
+const READ_BUFFER: usize = 8 * 1024;
+
+/// Octets of changes that wait for their final reply; beyond it they go out early.
+const MAX_HELD: usize = 256 * 1024;

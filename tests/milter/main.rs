@@ -1,0 +1,7 @@
+//! The milter as an MTA sees it: over real sockets, packet by packet.
+//!
+//! `raw` is a client that sends and reads packets and nothing else; the files beside it are one
+//! subject each.
+
+mod raw;
+mod wire;

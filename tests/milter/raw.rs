@@ -1,0 +1,98 @@
+//! An MTA's side of the milter protocol, packet by packet, without opinions: it sends what it is
+//! told, right or wrong, and shows what comes back.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+/// A connection to a milter.
+pub struct Raw {
+    stream: Box<dyn Stream>,
+}
+
+/// One packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    pub kind: char,
+    pub payload: Vec<u8>,
+}
+
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+impl Raw {
+    pub async fn unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).await.unwrap();
+        Self {
+            stream: Box::new(stream),
+        }
+    }
+
+    pub async fn tcp(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream: Box::new(stream),
+        }
+    }
+
+    /// Offers everything and takes what is asked for.
+    pub async fn negotiate(&mut self) -> Packet {
+        self.offer(6, 0x1ff, 0x1f_ffff).await
+    }
+
+    pub async fn offer(&mut self, version: u32, actions: u32, options: u32) -> Packet {
+        let words = [version, actions, options];
+        let payload: Vec<u8> = words.iter().flat_map(|w| w.to_be_bytes()).collect();
+        self.send('O', &payload).await;
+        self.read().await
+    }
+
+    pub async fn send(&mut self, kind: char, payload: &[u8]) {
+        self.try_send(kind, payload).await.unwrap();
+    }
+
+    pub async fn try_send(&mut self, kind: char, payload: &[u8]) -> io::Result<()> {
+        let mut packet = u32::try_from(payload.len() + 1)
+            .unwrap()
+            .to_be_bytes()
+            .to_vec();
+        packet.push(kind as u8);
+        packet.extend_from_slice(payload);
+        self.stream.write_all(&packet).await
+    }
+
+    /// The next packet, within a time that only a failure uses up.
+    pub async fn read(&mut self) -> Packet {
+        let read = timeout(Duration::from_secs(60), self.try_read()).await;
+        read.expect("no answer in a minute").expect("an answer")
+    }
+
+    pub async fn try_read(&mut self) -> io::Result<Packet> {
+        let length = self.stream.read_u32().await?;
+        let kind = self.stream.read_u8().await?;
+        let mut payload = vec![0; length as usize - 1];
+        self.stream.read_exact(&mut payload).await?;
+        Ok(Packet {
+            kind: kind.into(),
+            payload,
+        })
+    }
+
+    /// Whether nothing has come so far.
+    pub async fn is_silent(&mut self) -> bool {
+        timeout(Duration::from_millis(20), self.stream.read_u8())
+            .await
+            .is_err()
+    }
+
+    /// Whether the milter hangs up without a word.
+    pub async fn is_hung_up_on(&mut self) -> bool {
+        let read = timeout(Duration::from_secs(60), self.stream.read_u8()).await;
+        read.expect("still connected after a minute").is_err()
+    }
+}
