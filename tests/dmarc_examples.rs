@@ -3,13 +3,14 @@
 #[path = "support/recording.rs"]
 mod recording;
 
-use alignd::auth::dkim::{DkimEvidence, DkimGrounds, SignatureOutcome};
+#[path = "support/evidence.rs"]
+mod evidence;
+
 use alignd::auth::dmarc::{DiscoveryMethod, Evaluation, discover, evaluate, gather};
-use alignd::auth::spf::{SpfGrounds, SpfOutcome};
-use alignd::auth::{DkimResult, SpfResult};
 use alignd::dns::zone::{Zone, ZoneRecord};
 use alignd::dns::{QueryName, TxtRecord};
 use alignd::domain::DomainName;
+use evidence::results;
 use recording::Recording;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -120,43 +121,26 @@ impl Expectation {
 
 async fn evaluation(case: &Case) -> Evaluation {
     let resolver = Recording::new(zone(&case.dns, &case.dns_strings));
-    let spf = SpfOutcome {
-        domain: case.spf.1.clone(),
-        result: SpfResult::parse(&case.spf.0).unwrap(),
-        grounds: SpfGrounds::default(),
-    };
-    let signatures = case.dkim.iter().map(|(result, d)| {
-        let result = DkimResult::parse(result).unwrap();
-        SignatureOutcome {
-            domain: d.clone(),
-            selector: "s".to_owned(),
-            identity: None,
-            algorithm: "rsa-sha256".to_owned(),
-            b_prefix: String::new(),
-            result,
-            grounds: DkimGrounds {
-                may_align: result == DkimResult::Pass,
-                ..DkimGrounds::default()
-            },
-        }
-    });
-    let dkim = DkimEvidence {
-        signatures: signatures.collect(),
-        not_tried: Vec::new(),
-    };
-    let claimed = case.dkim.iter().map(|(_, d)| d.as_str());
-    let candidates: Vec<_> = claimed
-        .chain([case.spf.1.as_str()])
-        .filter_map(|name| DomainName::parse(name).ok())
-        .collect();
+    let signatures = case
+        .dkim
+        .iter()
+        .map(|(result, d)| format!(" dkim={result}:{d}"));
+    let words = format!("spf={}:{}", case.spf.0, case.spf.1) + &signatures.collect::<String>();
+    let results = results(&words);
     let method = DiscoveryMethod::TreeWalk;
-    let facts = gather(&domain(&case.author), &candidates, method, &resolver).await;
+    let facts = gather(
+        &domain(&case.author),
+        &results.candidates(),
+        method,
+        &resolver,
+    )
+    .await;
     let mut asked = resolver.asked();
     asked.sort();
     let questions = asked.len();
     asked.dedup();
     assert_eq!(asked.len(), questions, "{}: no name twice", case.id);
-    evaluate(&facts, Some(&spf), &dkim)
+    evaluate(&facts, results.spf.as_ref(), &results.dkim)
 }
 
 fn zone(

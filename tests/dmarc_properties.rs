@@ -1,0 +1,329 @@
+//! DMARC over random zones: what is left unasked changes nothing, what fails is never taken for an
+//! answer, and nobody asks more than the RFC allows.
+
+#[path = "support/evidence.rs"]
+mod evidence;
+#[path = "support/recording.rs"]
+mod recording;
+
+use alignd::auth::DmarcResult;
+use alignd::auth::dmarc::{
+    AlignmentMode, DiscoveryMethod, Evaluation, Policy, PsdFlag, Record, discover, evaluate,
+    gather, record,
+};
+use alignd::dns::zone::{Zone, ZoneRecord};
+use alignd::dns::{Answer, LookupError, QueryName, Resolver, TxtRecord};
+use alignd::domain::DomainName;
+use evidence::{Results, results};
+use proptest::prelude::*;
+use recording::Recording;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::task::{Context, Poll, Waker};
+
+/// One random world: records by domain, names that fail, and a message.
+#[derive(Debug, Clone)]
+struct World {
+    records: Vec<(String, &'static str)>,
+    hosts: Vec<String>,
+    failures: Vec<String>,
+    author: String,
+    results: String,
+}
+
+/// Few domains, so that they meet often: short ones, and two on either side of eight labels.
+fn domains() -> impl Strategy<Value = String> {
+    let short = vec!["com", "x.com", "a.x.com", "b.x.com", "a.b.x.com", "y.com"];
+    let long = vec![
+        "8.7.6.5.4.3.x.com",
+        "9.8.7.6.5.4.3.x.com",
+        "7.6.5.4.3.x.com",
+        "a.8.7.6.5.4.3.x.com",
+    ];
+    prop_oneof![
+        4 => proptest::sample::select(short),
+        1 => proptest::sample::select(long),
+    ]
+    .prop_map(str::to_owned)
+}
+
+fn records() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(vec![
+        "v=DMARC1; p=reject",
+        "v=DMARC1; p=reject",
+        "v=DMARC1; p=quarantine; sp=none; np=reject",
+        "v=DMARC1; p=none; sp=reject; np=quarantine; adkim=s",
+        "v=DMARC1; p=reject; aspf=s; adkim=s",
+        "v=DMARC1; p=reject; psd=y; np=none",
+        "v=DMARC1; p=quarantine; psd=n",
+        "v=DMARC1; t=y; p=reject; sp=quarantine",
+        "v=DMARC1; psd=n",
+        "v=DMARC1",
+        "v=spf1 -all",
+    ])
+}
+
+fn worlds() -> impl Strategy<Value = World> {
+    let verdicts = vec!["pass", "pass", "pass", "fail", "temperror"];
+    let identifier = (proptest::sample::select(verdicts), domains());
+    (
+        proptest::collection::vec((domains(), records()), 0..7),
+        proptest::collection::vec(domains(), 0..4),
+        proptest::collection::vec((domains(), any::<bool>()), 0..4),
+        domains(),
+        proptest::collection::vec(identifier, 0..4),
+    )
+        .prop_map(|(records, hosts, failures, author, identifiers)| World {
+            records,
+            hosts,
+            failures: failures
+                .into_iter()
+                .map(|(domain, policy)| {
+                    if policy {
+                        format!("_dmarc.{domain}")
+                    } else {
+                        domain
+                    }
+                })
+                .collect(),
+            author,
+            results: identifiers
+                .iter()
+                .enumerate()
+                .map(|(at, (result, domain))| {
+                    let mechanism = if at == 0 { "spf" } else { "dkim" };
+                    format!("{mechanism}={result}:{domain} ")
+                })
+                .collect(),
+        })
+}
+
+impl World {
+    fn zone(&self) -> Zone {
+        let mut zone = Zone::new();
+        for (domain, text) in &self.records {
+            let text = TxtRecord::from_text(text);
+            zone.add(&ask(&format!("_dmarc.{domain}")), ZoneRecord::Txt(text));
+        }
+        // A name that fails exists, as do those above it: in both zones, for they are compared.
+        for host in self.hosts.iter().chain(&self.failures) {
+            zone.add(&ask(host), ZoneRecord::Empty);
+        }
+        zone
+    }
+
+    fn failing_zone(&self) -> Zone {
+        let mut zone = self.zone();
+        for name in &self.failures {
+            zone.fail(&ask(name), LookupError::Timeout);
+        }
+        zone
+    }
+
+    fn results(&self) -> Results {
+        results(&self.results)
+    }
+
+    fn evaluate(&self, resolver: &impl Resolver) -> Evaluation {
+        let results = self.results();
+        let author = domain(&self.author);
+        let method = DiscoveryMethod::TreeWalk;
+        let facts = now(gather(&author, &results.candidates(), method, resolver));
+        evaluate(&facts, results.spf.as_ref(), &results.dkim)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Walking everything to its end, one domain after the other, says the same.
+    #[test]
+    fn what_is_not_asked_changes_nothing(world in worlds()) {
+        let seen = world.evaluate(&world.zone());
+        let expected = plain(&world);
+        let policy = seen.policy.as_ref();
+        let policy = policy.map(|policy| (policy.domain.to_string(), policy.selected, policy.applied));
+        prop_assert_eq!(
+            (seen.result, policy, seen.spf.aligned, seen.dkim.aligned),
+            (expected.result, expected.policy, expected.spf, expected.dkim),
+            "{}", seen.grounds
+        );
+    }
+
+    /// With failures the result is temperror or what it would have been without them, and so is the
+    /// policy of a message that fails.
+    #[test]
+    fn a_failure_is_never_taken_for_an_answer(world in worlds()) {
+        let seen = world.evaluate(&world.failing_zone());
+        let whole = world.evaluate(&world.zone());
+        if seen.result != DmarcResult::Temperror {
+            prop_assert_eq!(seen.result, whole.result, "{} but {}", seen.grounds, whole.grounds);
+        }
+        if seen.result == DmarcResult::Fail {
+            prop_assert_eq!(seen.policy, whole.policy);
+        }
+    }
+
+    /// No name twice, at most 8 for each domain, one more for existence; a walk shows what it asked.
+    #[test]
+    fn questions_have_a_bound(world in worlds()) {
+        let resolver = Recording::new(world.failing_zone());
+        world.evaluate(&resolver);
+        let asked = resolver.asked();
+        let each: BTreeSet<&String> = asked.iter().collect();
+        prop_assert_eq!(each.len(), asked.len(), "{:?}", &asked);
+        let distinct: BTreeSet<DomainName> = world.results().candidates().into_iter().collect();
+        prop_assert!(asked.len() <= 8 + 8 * distinct.len() + 1);
+        let method = DiscoveryMethod::TreeWalk;
+        let author = domain(&world.author);
+        let shown = now(discover::discover(&author, method, &resolver));
+        let asked = resolver.asked().into_iter().filter(|name| !name.starts_with("A "));
+        let steps: Vec<_> = shown.steps.into_iter().map(|step| step.name).collect();
+        prop_assert!(steps.len() <= 8);
+        prop_assert_eq!(asked.collect::<Vec<_>>(), steps);
+    }
+}
+
+/// What the RFC says, read once more and done the long way.
+struct Plain {
+    result: DmarcResult,
+    policy: Option<(String, Policy, Policy)>,
+    spf: bool,
+    dkim: bool,
+}
+
+fn plain(world: &World) -> Plain {
+    let zone = world.zone();
+    let author = domain(&world.author);
+    let mut plain = Plain {
+        result: DmarcResult::None,
+        policy: None,
+        spf: false,
+        dkim: false,
+    };
+    let Some((at, record)) = policy_record(&zone, &author) else {
+        return plain;
+    };
+    if !record.usable {
+        return plain;
+    }
+    let missing = now(zone.a(&QueryName::from(&author))) == Ok(Answer::NxDomain);
+    let selected = match (at == author, missing) {
+        (true, _) => record.p,
+        (false, true) => record.np.or(record.sp).unwrap_or(record.p),
+        (false, false) => record.sp.unwrap_or(record.p),
+    };
+    let applied = match (record.testing, selected) {
+        (true, Policy::Reject) => Policy::Quarantine,
+        (true, Policy::Quarantine | Policy::None) => Policy::None,
+        (false, policy) => policy,
+    };
+    plain.policy = Some((at.to_string(), selected, applied));
+    let aligned = |name: &str, mode| {
+        let name = domain(name);
+        name == author
+            || mode == AlignmentMode::Relaxed
+                && organization(&zone, &name) == organization(&zone, &author)
+    };
+    let mut open = false;
+    for word in world.results.split_whitespace() {
+        let (mechanism, rest) = word.split_once('=').unwrap();
+        let (result, name) = rest.split_once(':').unwrap();
+        let (flag, mode) = if mechanism == "spf" {
+            (&mut plain.spf, record.aspf)
+        } else {
+            (&mut plain.dkim, record.adkim)
+        };
+        match result {
+            "pass" => *flag |= aligned(name, mode),
+            "temperror" => open |= aligned(name, mode),
+            _ => {}
+        }
+    }
+    plain.result = if plain.spf || plain.dkim {
+        DmarcResult::Pass
+    } else if open {
+        DmarcResult::Temperror
+    } else {
+        DmarcResult::Fail
+    };
+    plain
+}
+
+/// §4.10.1: the author's record, that of its organization, that of its public suffix.
+fn policy_record(zone: &Zone, author: &DomainName) -> Option<(DomainName, Record)> {
+    let own = |name: &DomainName| Some((name.clone(), single(zone, name)?));
+    let suffix = || {
+        let walk = walk(zone, author).into_iter();
+        walk.into_iter()
+            .find(|(_, record)| record.psd == PsdFlag::Yes)
+    };
+    own(author)
+        .or_else(|| own(&organization(zone, author)))
+        .or_else(suffix)
+}
+
+/// §4.10.2.
+fn organization(zone: &Zone, start: &DomainName) -> DomainName {
+    let walk = walk(zone, start);
+    for (name, record) in &walk {
+        match record.psd {
+            PsdFlag::No => return name.clone(),
+            PsdFlag::Yes if name != start => return start.suffix(name.label_count() + 1).unwrap(),
+            PsdFlag::Yes | PsdFlag::Unknown => {}
+        }
+    }
+    walk.last().map_or(start, |(name, _)| name).clone()
+}
+
+/// §4.10: the records from `start` upwards.
+fn walk(zone: &Zone, start: &DomainName) -> Vec<(DomainName, Record)> {
+    let above = (1..start.label_count().min(8)).rev();
+    let names = [start.clone()]
+        .into_iter()
+        .chain(above.map(|count| start.suffix(count).unwrap()));
+    let mut found = Vec::new();
+    for name in names {
+        if let Some(record) = single(zone, &name) {
+            let last = record.psd != PsdFlag::Unknown;
+            found.push((name, record));
+            if last {
+                break;
+            }
+        }
+    }
+    found
+}
+
+fn single(zone: &Zone, name: &DomainName) -> Option<Record> {
+    let answer = now(zone.txt(&ask(&format!("_dmarc.{name}")))).unwrap();
+    let texts = answer.records().iter();
+    let mut records: Vec<Record> = texts
+        .filter_map(|txt| record::parse(txt.as_bytes()))
+        .collect();
+    if records.len() == 1 {
+        records.pop()
+    } else {
+        None
+    }
+}
+
+/// A zone answers at once.
+fn now<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    match future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("a zone never waits"),
+    }
+}
+
+fn ask(name: &str) -> QueryName {
+    QueryName::parse(name).unwrap()
+}
+
+fn domain(text: &str) -> DomainName {
+    DomainName::parse(text).unwrap()
+}
