@@ -151,7 +151,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// CRLF with white space behind it (RFC 5322 §2.2.3). Anything else that is a line end is an error.
-    fn fold(&mut self) -> Result<(), SyntaxError> {
+    pub fn fold(&mut self) -> Result<(), SyntaxError> {
         match self.rest() {
             [b'\r', b'\n', b' ' | b'\t', ..] => {
                 self.at = self.at.saturating_add(3);

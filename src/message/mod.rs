@@ -7,7 +7,9 @@
 pub mod authentication_results;
 pub mod author;
 mod cursor;
+pub mod identifiers;
 pub mod parse;
+pub mod received;
 
 pub use cursor::SyntaxError;
 
