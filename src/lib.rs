@@ -8,7 +8,7 @@
 //! - formats, bytes to types and back: [`message`], [`dns`]
 //! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
 //! - facts, what is kept and said: [`verdict`], [`outcome`]
-//! - adapters, one outside thing each: [`resolver`]
+//! - adapters, one outside thing each: [`resolver`], [`store`]
 //! - entrances, each with a loop of its own: [`milter`]
 //!
 //! # One message
@@ -33,6 +33,7 @@ pub mod milter;
 pub mod outcome;
 pub mod policy;
 pub mod resolver;
+pub mod store;
 pub mod time;
 pub mod verdict;
 mod word;

@@ -1,0 +1,102 @@
+//! The store: every verdict, what became of its message, and the counts of what was passed over.
+//!
+//! Owns `alignd.db`, an SQLite file in WAL mode, and all SQL. [`Store`] is the writer's handle: one
+//! thread writes, in groups, and a verdict is acknowledged only when it is on the disk. [`Reader`]
+//! reads through its own connections, whether the daemon runs or not. Judges nothing, decides
+//! nothing; which moves of an outcome are legal is `outcome`'s to say.
+//!
+//! - `handle`: [`Store`] · `queue`: what waits for the writer, bounded · `error`
+//! - `row`: a verdict as the writer takes it · `wire`, `shared`: its JSON · `redact`: local parts
+//! - `query`: what a reader may ask and gets
+//! - `sqlite`: the connections, the migrations, the writer's thread, the queries
+
+mod error;
+mod handle;
+mod query;
+mod queue;
+mod redact;
+mod row;
+mod shared;
+mod sqlite;
+mod wire;
+
+pub use error::{OpenError, ReadError, RecordError};
+pub use handle::Store;
+pub use query::{Count, CountBy, Filter, SkipCount, SkipPair, StoreStats, Stored, Summary};
+pub use sqlite::list::Messages;
+pub use sqlite::read::{BackupError, Reader};
+
+use crate::domain::DomainName;
+use crate::time::Timestamp;
+use crate::word::words;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// The directory of `alignd.db`.
+    pub path: PathBuf,
+    pub durability: Durability,
+    /// How long [`Store::record`] may wait for the disk.
+    pub wait: Duration,
+    /// What entrances do with a message whose verdict was not recorded.
+    pub on_failure: OnFailure,
+    /// Verdicts older than this are deleted by [`Store::expire`].
+    pub keep_messages: Duration,
+    /// Whether the local parts of addresses are stored.
+    pub local_parts: bool,
+}
+
+words! {
+    /// What an acknowledged verdict survives.
+    Durability {
+        /// A crash of the machine: fsync at every commit.
+        Full = "full",
+        /// A crash of alignd; the last commits before a crash of the machine may be lost.
+        Relaxed = "relaxed",
+    }
+}
+
+words! {
+    /// What becomes of a message whose verdict was not recorded.
+    OnFailure { Tempfail = "tempfail", Accept = "accept" }
+}
+
+/// One message that was passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skip {
+    pub at: Timestamp,
+    pub reason: SkipReason,
+    /// Kept for authenticated clients only; `None` also when there is not exactly one.
+    pub author_domain: Option<DomainName>,
+    /// Kept for authenticated clients only.
+    pub recipient_domains: Vec<DomainName>,
+}
+
+words! {
+    /// Why a message was passed over.
+    SkipReason {
+        /// The client logged in.
+        Authenticated = "authenticated",
+        /// The client is in `trust.networks`.
+        TrustNetworks = "trust_networks",
+        SkipHosts = "skip_hosts",
+        SkipMailFrom = "skip_mail_from",
+        /// Submitted on this host, without SMTP.
+        LocalSubmission = "local_submission",
+    }
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("/var/lib/alignd"),
+            durability: Durability::Full,
+            wait: Duration::from_secs(30),
+            on_failure: OnFailure::Tempfail,
+            keep_messages: Duration::from_secs(90 * 86_400),
+            local_parts: false,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What a reader may ask of the store, and what it gets: filters, summaries, counts.
+//!
+//! Owns those types. Pure: the SQL is in `sqlite`.
+
+use crate::auth::DmarcResult;
+use crate::auth::dmarc::Policy;
+use crate::domain::DomainName;
+use crate::outcome::{Outcome, OutcomeState};
+use crate::policy::{Action, Cause, Disposition};
+use crate::store::SkipReason;
+use crate::time::{Timestamp, UtcDay};
+use crate::verdict::{Verdict, VerdictId};
+use crate::word::words;
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// Which verdicts; `default()` is all of them. Every condition given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Received at or after this point.
+    pub since: Option<Timestamp>,
+    /// Received before this point.
+    pub until: Option<Timestamp>,
+    pub author_domain: Option<DomainName>,
+    /// The client's address lies in this network; a single address is a network of one.
+    pub ip: Option<IpNet>,
+    pub dmarc: Option<DmarcResult>,
+    pub disposition: Option<Disposition>,
+    /// What became of it, as far as is known now.
+    pub outcome: Option<OutcomeState>,
+    pub queue_id: Option<String>,
+    /// At most this many, the newest ones; `None`: all. Counting looks at all.
+    pub limit: Option<usize>,
+}
+
+/// One line of a listing, read without the grounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    pub id: VerdictId,
+    pub received: Timestamp,
+    pub queue_id: Option<String>,
+    pub client_ip: Option<IpAddr>,
+    /// `None`: not exactly one.
+    pub author_domain: Option<DomainName>,
+    /// The domain of MAIL FROM: empty for the null path, `None` when unreadable.
+    pub envelope_from: Option<String>,
+    /// `None`: not evaluated.
+    pub dmarc: Option<DmarcResult>,
+    /// SPF passed for an aligned domain; `None`: not evaluated.
+    pub spf_aligned: Option<bool>,
+    /// A DKIM signature of an aligned domain passed; `None`: not evaluated.
+    pub dkim_aligned: Option<bool>,
+    /// Where the policy was found; `None` without one.
+    pub policy_domain: Option<DomainName>,
+    /// The policy that applied, after `t=y`.
+    pub applied: Option<Policy>,
+    pub cause: Cause,
+    pub disposition: Disposition,
+    pub action: Action,
+    /// What became of it, as far as is known now.
+    pub outcome: OutcomeState,
+}
+
+/// A verdict whole, with everything that is known of what became of the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub verdict: Verdict,
+    /// Oldest first; the last one holds.
+    pub outcomes: Vec<Outcome>,
+}
+
+words! {
+    /// What to count by.
+    CountBy {
+        AuthorDomain = "author_domain",
+        PolicyDomain = "policy_domain",
+        Ip = "ip",
+        Dmarc = "dmarc",
+        Disposition = "disposition",
+        Cause = "cause",
+        Action = "action",
+        Outcome = "outcome",
+        /// The UTC day it was received.
+        Day = "day",
+    }
+}
+
+/// One line of a count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// The value counted by; `None` for messages that have none.
+    pub value: Option<String>,
+    pub messages: u64,
+}
+
+/// Messages passed over on one day for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkipCount {
+    pub day: UtcDay,
+    pub reason: SkipReason,
+    pub messages: u64,
+}
+
+/// Messages of authenticated clients on one day, by author and recipient domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkipPair {
+    pub day: UtcDay,
+    /// `None`: not exactly one.
+    pub author_domain: Option<DomainName>,
+    pub recipient_domain: DomainName,
+    pub messages: u64,
+}
+
+/// The store as a whole, for `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Octets of `alignd.db` and its write-ahead log.
+    pub file_bytes: u64,
+    /// Octets inside that deletions left free.
+    pub free_bytes: u64,
+    pub schema: u32,
+    pub verdicts: u64,
+    pub oldest: Option<Timestamp>,
+    pub newest: Option<Timestamp>,
+    /// Recorded, and the reply to the MTA not yet confirmed.
+    pub answering: u64,
+}

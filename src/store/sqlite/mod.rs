@@ -1,0 +1,165 @@
+//! The SQLite side of the store: its files, its connections, and the rooms that speak SQL.
+//!
+//! Owns `alignd.db` and `alignd.lock` in the store's directory. WAL mode: readers never block the
+//! writer, nor it them.
+//!
+//! - `migrate`: the schema · `dictionary`: contents stored once · `write`: one verb per function
+//! - `writer`: the thread · `expire`: retention
+//! - `read`, `list`: the reader · `rebuild`: rows to verdicts
+
+mod dictionary;
+mod expire;
+pub(super) mod list;
+mod migrate;
+pub(super) mod read;
+mod rebuild;
+mod write;
+pub(super) mod writer;
+
+use crate::store::Durability;
+use crate::store::error::OpenError;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a connection waits for another process' transaction, which stays under 20 ms.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The write-ahead log is cut back to this when it is done with.
+const WAL_LIMIT_BYTES: i64 = 64 << 20;
+
+/// The pages a writer keeps in memory, in KiB: what the right-hand edges of the indexes need.
+const WRITER_CACHE_KIB: i64 = 4_096;
+
+/// A reader's, in KiB.
+const READER_CACHE_KIB: i64 = 2_048;
+
+/// Prepared statements kept per connection; the writer uses about 30.
+const STATEMENTS: usize = 64;
+
+pub(super) fn database_path(directory: &Path) -> PathBuf {
+    directory.join("alignd.db")
+}
+
+/// Opens the file for the writer, creating it and its directory if need be, and takes the lock.
+fn open_for_writing(
+    directory: &Path,
+    durability: Durability,
+) -> Result<(Connection, Flock<File>), OpenError> {
+    if !directory.exists() {
+        DirBuilder::new()
+            .mode(0o750)
+            .create(directory)
+            .map_err(|e| OpenError::access(directory, e))?;
+    }
+    let lock = lock(directory)?;
+    let path = database_path(directory);
+    for file in ["alignd.db", "alignd.db-wal", "alignd.db-shm"] {
+        check_writable(&directory.join(file), file == "alignd.db")?;
+    }
+    let error = |e: rusqlite::Error| OpenError::database(&path, &e);
+    let connection = Connection::open_with_flags(
+        &path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .map_err(error)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
+    migrate::check_ours(&connection, &path)?;
+    set(&connection, "journal_mode", "WAL").map_err(error)?;
+    let synchronous = match durability {
+        Durability::Full => "FULL",
+        Durability::Relaxed => "NORMAL",
+    };
+    set(&connection, "synchronous", synchronous).map_err(error)?;
+    // The writer's thread checkpoints after it has answered, not inside a COMMIT.
+    set(&connection, "wal_autocheckpoint", 0).map_err(error)?;
+    set(&connection, "journal_size_limit", WAL_LIMIT_BYTES).map_err(error)?;
+    set(&connection, "cache_size", -WRITER_CACHE_KIB).map_err(error)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok((connection, lock))
+}
+
+/// Opens the file for a reader. It must exist and have this version's schema.
+fn open_for_reading(directory: &Path) -> Result<Connection, OpenError> {
+    let path = database_path(directory);
+    File::open(&path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => OpenError::Missing(path.clone()),
+        _ => OpenError::access(&path, e),
+    })?;
+    let error = |e: rusqlite::Error| OpenError::database(&path, &e);
+    let connection = Connection::open_with_flags(
+        &path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .map_err(error)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
+    migrate::check_ours(&connection, &path)?;
+    migrate::check_current(&connection, &path)?;
+    set(&connection, "cache_size", -READER_CACHE_KIB).map_err(error)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+/// Takes the writer's lock. The kernel lets go of it when the process ends, however it ends.
+fn lock(directory: &Path) -> Result<Flock<File>, OpenError> {
+    let path = directory.join("alignd.lock");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o640)
+        .open(&path)
+        .map_err(|e| OpenError::access(&path, e))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            let pid = format!("{}\n", std::process::id());
+            // Who holds it is told for people only; the lock holds without.
+            _ = lock.set_len(0);
+            _ = lock.rewind();
+            _ = lock.write_all(pid.as_bytes());
+            Ok(lock)
+        }
+        Err((file, Errno::EWOULDBLOCK)) => Err(OpenError::InUse {
+            path: database_path(directory),
+            pid: read_pid(file),
+        }),
+        Err((_, errno)) => Err(OpenError::access(&path, errno.into())),
+    }
+}
+
+fn read_pid(file: File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Finds out with the system's own words whether a file can be written: SQLite has only "unable to
+/// open database file" for all causes.
+fn check_writable(path: &Path, create: bool) -> Result<(), OpenError> {
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(create)
+        .truncate(false)
+        .mode(0o640)
+        .open(path);
+    match opened {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !create => Ok(()),
+        Err(e) => Err(OpenError::access(path, e)),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn set(
+    connection: &Connection,
+    pragma: &str,
+    value: impl rusqlite::ToSql,
+) -> Result<(), rusqlite::Error> {
+    connection.pragma_update_and_check(None, pragma, value, |_| Ok(()))
+}

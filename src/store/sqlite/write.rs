@@ -1,0 +1,448 @@
+//! What the writer says to SQLite: one verb per function, all inside a transaction of the caller's.
+//!
+//! Owns the statements that insert, and the dictionaries they need.
+
+use crate::auth::dmarc::{PublishedPolicy, Record};
+use crate::domain::DomainName;
+use crate::outcome::{IllegalMove, Outcome, OutcomeSource, OutcomeState};
+use crate::store::SkipReason;
+use crate::store::row::{self, Row};
+use crate::store::shared::{Digest, Document};
+use crate::store::sqlite::dictionary::Dictionary;
+use crate::store::wire;
+use crate::time::UtcDay;
+use crate::verdict::VerdictId;
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// All dictionaries, with their caches: about 5 MiB when full.
+pub(super) struct Dictionaries {
+    names: Dictionary<String>,
+    documents: Dictionary<Digest>,
+    records: Dictionary<Digest>,
+    published: Dictionary<Digest>,
+    evaluated: Dictionary<Digest>,
+}
+
+/// What a confirmation came to.
+pub(super) enum Confirmed {
+    Moved,
+    /// It already stood there.
+    Unchanged,
+    Illegal(IllegalMove),
+    /// No such verdict (its recording failed, or it has been deleted), or one at a state that only a
+    /// later version knows.
+    UnknownVerdict,
+}
+
+impl Dictionaries {
+    pub fn new() -> Self {
+        Self {
+            names: Dictionary::new(
+                "SELECT id, last_day FROM name WHERE name = ?1",
+                "UPDATE name SET last_day = ?2 WHERE id = ?1",
+                16_384,
+            ),
+            documents: Dictionary::new(
+                "SELECT id, last_day FROM document WHERE digest = ?1",
+                "UPDATE document SET last_day = ?2 WHERE id = ?1",
+                16_384,
+            ),
+            records: Dictionary::new(
+                "SELECT id, last_day FROM dmarc_record WHERE digest = ?1",
+                "UPDATE dmarc_record SET last_day = ?2 WHERE id = ?1",
+                4_096,
+            ),
+            published: Dictionary::new(
+                "SELECT id, last_day FROM policy_published WHERE digest = ?1",
+                "UPDATE policy_published SET last_day = ?2 WHERE id = ?1",
+                4_096,
+            ),
+            evaluated: Dictionary::new(
+                "SELECT id, last_day FROM policy_evaluated WHERE digest = ?1",
+                "UPDATE policy_evaluated SET last_day = ?2 WHERE id = ?1",
+                1_024,
+            ),
+        }
+    }
+
+    /// Forgets every cache: after a rollback, or when rows were deleted.
+    pub fn forget(&mut self) {
+        self.names.forget();
+        self.documents.forget();
+        self.records.forget();
+        self.published.forget();
+        self.evaluated.forget();
+    }
+
+    fn name(&mut self, c: &Connection, name: &str, day: i32) -> rusqlite::Result<i64> {
+        self.names.intern(c, name, day, |c| {
+            c.prepare_cached("INSERT INTO name (name, last_day) VALUES (?1, ?2)")?
+                .execute(params![name, day])
+        })
+    }
+
+    fn optional_name(
+        &mut self,
+        c: &Connection,
+        name: Option<&str>,
+        day: i32,
+    ) -> rusqlite::Result<Option<i64>> {
+        name.map(|name| self.name(c, name, day)).transpose()
+    }
+
+    fn document(&mut self, c: &Connection, d: &Document, day: i32) -> rusqlite::Result<i64> {
+        self.documents.intern(c, &d.digest, day, |c| {
+            c.prepare_cached("INSERT INTO document (digest, last_day, text) VALUES (?1, ?2, ?3)")?
+                .execute(params![d.digest, day, d.text])
+        })
+    }
+
+    fn optional_document(
+        &mut self,
+        c: &Connection,
+        document: Option<&Document>,
+        day: i32,
+    ) -> rusqlite::Result<Option<i64>> {
+        document.map(|d| self.document(c, d, day)).transpose()
+    }
+
+    fn record(
+        &mut self,
+        c: &Connection,
+        digest: &Digest,
+        record: &Record,
+        day: i32,
+    ) -> rusqlite::Result<i64> {
+        self.records
+            .intern(c, digest, day, |c| insert_record(c, digest, record, day))
+    }
+
+    fn policy_published(
+        &mut self,
+        c: &Connection,
+        digest: &Digest,
+        policy: &PublishedPolicy,
+        record: i64,
+        day: i32,
+    ) -> rusqlite::Result<(i64, i64)> {
+        let domain = self.name(c, policy.domain.as_str(), day)?;
+        let published = self.published.intern(c, digest, day, |c| {
+            c.prepare_cached(
+                "INSERT INTO policy_published (digest, last_day, domain, discovery_method, record)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![digest, day, domain, policy.method.as_str(), record])
+        })?;
+        Ok((published, domain))
+    }
+
+    fn policy_evaluated(
+        &mut self,
+        c: &Connection,
+        e: &row::Evaluated,
+        day: i32,
+    ) -> rusqlite::Result<i64> {
+        self.evaluated.intern(c, &e.digest, day, |c| {
+            c.prepare_cached(
+                "INSERT INTO policy_evaluated (digest, last_day, dmarc, tag, selected, applied,
+                     dkim, spf, cause, published, disposition, action, reasons, weight)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            )?
+            .execute(params![
+                e.digest,
+                day,
+                e.dmarc,
+                e.tag,
+                e.selected,
+                e.applied,
+                e.dkim,
+                e.spf,
+                e.cause,
+                e.published,
+                e.disposition,
+                e.action,
+                e.reasons,
+                e.weight
+            ])
+        })
+    }
+}
+
+fn insert_record(c: &Connection, digest: &Digest, r: &Record, day: i32) -> rusqlite::Result<usize> {
+    c.prepare_cached(
+        "INSERT INTO dmarc_record (digest, last_day, text, p, sp, np, adkim, aspf, psd, testing, fo,
+             rua, ruf, usable, problems)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?
+    .execute(params![
+        digest,
+        day,
+        r.text,
+        r.p.as_str(),
+        r.sp.map(|p| p.as_str()),
+        r.np.map(|p| p.as_str()),
+        r.adkim.as_str(),
+        r.aspf.as_str(),
+        r.psd.as_str(),
+        r.testing,
+        r.fo,
+        wire::write(&r.rua),
+        wire::write(&r.ruf),
+        r.usable,
+        wire::write(&r.problems),
+    ])
+}
+
+/// Stores a verdict and its first outcome, `answering`. A verdict that is there already stays as
+/// it is.
+pub(super) fn record(
+    c: &Connection,
+    dictionaries: &mut Dictionaries,
+    row: &Row,
+) -> rusqlite::Result<()> {
+    let verdict = &row.verdict;
+    let day = verdict.received.day().number();
+    let mut policy_record = None;
+    for (digest, record) in row.records.iter().zip(row::records(verdict)) {
+        // The policy's own record comes last.
+        policy_record = Some(dictionaries.record(c, digest, record, day)?);
+    }
+    let policy = verdict.evaluation.as_ref().and_then(|e| e.policy.as_ref());
+    let published = match (policy, &row.policy_published, policy_record) {
+        (Some(policy), Some(digest), Some(record)) => {
+            Some(dictionaries.policy_published(c, digest, policy, record, day)?)
+        }
+        _ => None,
+    };
+    let Some(number) = insert_verdict(c, dictionaries, row, published.map(|(id, _)| id), day)?
+    else {
+        return Ok(());
+    };
+    insert_detail(c, dictionaries, row, number, day)?;
+    let answering = Outcome {
+        state: OutcomeState::Answering,
+        at: verdict.received,
+        source: OutcomeSource::Reply,
+        detail: None,
+    };
+    insert_outcome(c, number, &answering, published.map(|(_, domain)| domain))?;
+    c.prepare_cached("INSERT INTO awaiting (verdict, state) VALUES (?1, ?2)")?
+        .execute(params![number, OutcomeState::Answering.as_str()])?;
+    Ok(())
+}
+
+/// The number of the new row; `None` when the verdict is there already.
+fn insert_verdict(
+    c: &Connection,
+    dictionaries: &mut Dictionaries,
+    row: &Row,
+    published: Option<i64>,
+    day: i32,
+) -> rusqlite::Result<Option<i64>> {
+    let verdict = &row.verdict;
+    let list_id = verdict.message.list_id.as_deref();
+    let reverse_name = verdict.evidence.iprev.name.as_deref();
+    let header_from = dictionaries.optional_name(c, row.header_from(), day)?;
+    let envelope_from = dictionaries.optional_name(c, row.envelope_from(), day)?;
+    let envelope_to = dictionaries.document(c, &row.envelope_to, day)?;
+    let evaluated = dictionaries.policy_evaluated(c, &row.policy_evaluated, day)?;
+    let auth_results = dictionaries.document(c, &row.auth_results, day)?;
+    let reverse_name = dictionaries.optional_name(c, reverse_name, day)?;
+    let list_id = dictionaries.optional_name(c, list_id, day)?;
+    let inserted = c
+        .prepare_cached(
+            "INSERT INTO verdict (id, received, queue_id, source_ip, header_from, envelope_from,
+                 envelope_to, policy_published, policy_evaluated, auth_results, reverse_name, list_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             ON CONFLICT (id) DO NOTHING",
+        )?
+        .execute(params![
+            verdict.id.as_bytes(),
+            verdict.received.micros(),
+            verdict.envelope.queue_id,
+            row.source_ip,
+            header_from,
+            envelope_from,
+            envelope_to,
+            published,
+            evaluated,
+            auth_results,
+            reverse_name,
+            list_id,
+        ])?;
+    Ok((inserted > 0).then(|| c.last_insert_rowid()))
+}
+
+fn insert_detail(
+    c: &Connection,
+    dictionaries: &mut Dictionaries,
+    row: &Row,
+    number: i64,
+    day: i32,
+) -> rusqlite::Result<()> {
+    let discovery = dictionaries.optional_document(c, row.discovery.as_ref(), day)?;
+    let spf_record = dictionaries.optional_document(c, row.spf_record.as_ref(), day)?;
+    let helo_record = dictionaries.optional_document(c, row.helo_record.as_ref(), day)?;
+    c.prepare_cached(
+        "INSERT INTO detail (verdict, version, discovery, spf_record, helo_record, document)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        number,
+        wire::VERSION,
+        discovery,
+        spf_record,
+        helo_record,
+        row.document
+    ])?;
+    Ok(())
+}
+
+fn insert_outcome(
+    c: &Connection,
+    verdict: i64,
+    outcome: &Outcome,
+    policy_domain: Option<i64>,
+) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "INSERT INTO outcome (verdict, state, at, day, source, detail, policy_domain)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        verdict,
+        outcome.state.as_str(),
+        outcome.at.micros(),
+        outcome.at.day().number(),
+        outcome.source.as_str(),
+        outcome.detail,
+        policy_domain,
+    ])?;
+    Ok(())
+}
+
+/// Moves a verdict's outcome on, if the move is legal.
+pub(super) fn confirm(
+    c: &Connection,
+    id: VerdictId,
+    outcome: &Outcome,
+) -> rusqlite::Result<Confirmed> {
+    let found: Option<(i64, Option<i64>, String)> = c
+        .prepare_cached(
+            "SELECT v.number, p.domain,
+                 (SELECT state FROM outcome WHERE verdict = v.number ORDER BY seq DESC LIMIT 1)
+             FROM verdict v LEFT JOIN policy_published p ON p.id = v.policy_published
+             WHERE v.id = ?1",
+        )?
+        .query_row([id.as_bytes()], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+        .optional()?;
+    let Some((number, policy_domain, state)) = found else {
+        return Ok(Confirmed::UnknownVerdict);
+    };
+    let Some(from) = OutcomeState::parse(&state) else {
+        return Ok(Confirmed::UnknownVerdict);
+    };
+    match from.check_move(outcome.state, outcome.source) {
+        Ok(true) => {}
+        Ok(false) => return Ok(Confirmed::Unchanged),
+        Err(illegal) => return Ok(Confirmed::Illegal(illegal)),
+    }
+    insert_outcome(c, number, outcome, policy_domain)?;
+    c.prepare_cached("DELETE FROM awaiting WHERE verdict = ?1")?
+        .execute([number])?;
+    Ok(Confirmed::Moved)
+}
+
+/// Numbers and ids of verdicts above `after` that stand at `state` and are not meant to stay there.
+pub(super) fn awaiting(
+    c: &Connection,
+    state: OutcomeState,
+    after: i64,
+    at_most: u32,
+) -> rusqlite::Result<Vec<(i64, VerdictId)>> {
+    c.prepare_cached(
+        "SELECT v.number, v.id FROM awaiting a JOIN verdict v ON v.number = a.verdict
+         WHERE a.verdict > ?1 AND a.state = ?2 ORDER BY a.verdict LIMIT ?3",
+    )?
+    .query_map(params![after, state.as_str(), at_most], |row| {
+        Ok((row.get(0)?, VerdictId::from_bytes(row.get(1)?)))
+    })?
+    .collect()
+}
+
+/// Adds to the count of a day and reason.
+pub(super) fn add_skips(
+    c: &Connection,
+    day: UtcDay,
+    reason: SkipReason,
+    messages: u64,
+) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "INSERT INTO skip (day, reason, messages) VALUES (?1, ?2, ?3)
+         ON CONFLICT (day, reason) DO UPDATE SET messages = messages + excluded.messages",
+    )?
+    .execute(params![day.number(), reason.as_str(), as_integer(messages)])?;
+    Ok(())
+}
+
+/// How many pairs of domains a day holds: asked once, then counted.
+#[derive(Default)]
+pub(super) struct PairsOfDay(Option<(UtcDay, i64)>);
+
+/// Adds to the count of a pair of domains, unless the day has no room for another pair.
+pub(super) fn add_skip_pair(
+    c: &Connection,
+    pairs: &mut PairsOfDay,
+    (day, author_domain, recipient_domain): (UtcDay, Option<&DomainName>, &DomainName),
+    messages: u64,
+) -> rusqlite::Result<()> {
+    let author_domain = author_domain.map_or("", DomainName::as_str);
+    let recipient_domain = recipient_domain.as_str();
+    let pair = params![
+        day.number(),
+        author_domain,
+        recipient_domain,
+        as_integer(messages)
+    ];
+    let added = c
+        .prepare_cached(
+            "UPDATE skip_domain SET messages = messages + ?4
+             WHERE day = ?1 AND author_domain = ?2 AND recipient_domain = ?3",
+        )?
+        .execute(pair)?;
+    if added == 0 && pairs.make_room(c, day)? {
+        c.prepare_cached(
+            "INSERT INTO skip_domain (day, author_domain, recipient_domain, messages)
+             VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(pair)?;
+    }
+    Ok(())
+}
+
+impl PairsOfDay {
+    /// Counts one more pair; false when the day has its full number.
+    fn make_room(&mut self, c: &Connection, day: UtcDay) -> rusqlite::Result<bool> {
+        let pairs = match self.0 {
+            Some((counted, pairs)) if counted == day => pairs,
+            _ => c
+                .prepare_cached("SELECT count(*) FROM skip_domain WHERE day = ?1")?
+                .query_row([day.number()], |row| row.get(0))?,
+        };
+        let room = pairs < MAX_PAIRS_PER_DAY;
+        self.0 = Some((day, pairs + i64::from(room)));
+        Ok(room)
+    }
+
+    /// Counts anew: after a rollback.
+    pub fn forget(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// Pairs of domains kept per day.
+const MAX_PAIRS_PER_DAY: i64 = 20_000;
+
+/// SQLite's integers are signed.
+fn as_integer(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

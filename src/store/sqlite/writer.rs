@@ -1,0 +1,395 @@
+//! The writer: one thread that owns the only connection that writes verdicts.
+//!
+//! Owns group commit: what is there is committed at once, what comes meanwhile gathers for the next
+//! group; nobody waits for a timer. Answers after the COMMIT, then tends the log file. A group that
+//! fails is rolled back whole; what nobody waits for goes back to the queue.
+
+use crate::outcome::{IllegalMove, Outcome, OutcomeSource, OutcomeState};
+use crate::store::StoreSettings;
+use crate::store::error::{OpenError, RecordError};
+use crate::store::queue::{Batch, Queue, Recording, Skips};
+use crate::store::sqlite::expire::Expiring;
+use crate::store::sqlite::write::{self, Confirmed, Dictionaries, PairsOfDay};
+use crate::store::sqlite::{database_path, migrate, open_for_writing};
+use crate::time::Timestamp;
+use crate::verdict::VerdictId;
+use nix::fcntl::Flock;
+use rusqlite::{Connection, TransactionBehavior};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// The connection and what belongs to it.
+pub(in crate::store) struct Writer {
+    connection: Connection,
+    path: PathBuf,
+    dictionaries: Dictionaries,
+    pairs: PairsOfDay,
+    keep: Duration,
+    expiring: Option<Expiring>,
+    /// Checkpoint when the log has this many pages.
+    checkpoint_at: i64,
+    /// The last commit failed: said once.
+    in_trouble: bool,
+    /// Held as long as the connection.
+    _lock: Flock<File>,
+}
+
+/// What goes with a group without anybody waiting for it.
+#[derive(Default)]
+struct Riders {
+    confirmations: Vec<(VerdictId, Outcome)>,
+    skips: Skips,
+}
+
+/// Pages in the log before they are moved into the database.
+const CHECKPOINT_PAGES: i64 = 1_000;
+
+/// A transaction takes no further verdict after this long, so that it stays under 20 ms.
+const LONGEST_GROUP: Duration = Duration::from_millis(12);
+
+/// Runs the writer in a thread of its own, which sets the flag when everything is written.
+pub(in crate::store) fn start(
+    mut writer: Writer,
+    queue: Arc<Queue>,
+) -> Result<watch::Receiver<bool>, OpenError> {
+    let (ended, ending) = watch::channel(false);
+    std::thread::Builder::new()
+        .name("alignd-store".to_owned())
+        .spawn(move || {
+            // Should the thread panic, nobody must wait for it.
+            let closing = CloseOnDrop(&queue);
+            writer.run(&queue);
+            writer.close();
+            drop(closing);
+            _ = ended.send(true);
+        })
+        .map_err(OpenError::Thread)?;
+    Ok(ending)
+}
+
+struct CloseOnDrop<'q>(&'q Queue);
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        loop {
+            let batch = self.0.take_now();
+            count_lost_confirmations(batch.confirmations.len());
+            if batch.closed {
+                return;
+            }
+        }
+    }
+}
+
+/// Counts confirmations that will never be written.
+pub(in crate::store) fn count_lost_confirmations(count: usize) {
+    if count > 0 {
+        metrics::counter!("alignd_store_confirmations_lost_total").increment(count as u64);
+    }
+}
+
+impl Writer {
+    /// Opens the file and brings it up to this version.
+    pub fn open(settings: &StoreSettings, now: Timestamp) -> Result<Self, OpenError> {
+        let path = database_path(&settings.path);
+        let (mut connection, lock) = open_for_writing(&settings.path, settings.durability)?;
+        migrate::migrate(&mut connection, &path, migrate::known(), now)?;
+        // The name of a new file must outlive a crash of the machine, as its content does.
+        File::open(&settings.path)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|e| OpenError::access(&settings.path, e))?;
+        Ok(Self {
+            connection,
+            path,
+            dictionaries: Dictionaries::new(),
+            pairs: PairsOfDay::default(),
+            keep: settings.keep_messages,
+            expiring: None,
+            checkpoint_at: CHECKPOINT_PAGES,
+            in_trouble: false,
+            _lock: lock,
+        })
+    }
+
+    /// Makes `unknown` what a crash left `answering`, and tells how many that were.
+    pub fn doubt_unanswered(&mut self, now: Timestamp) -> Result<u64, OpenError> {
+        let mut doubted = 0;
+        let mut after = 0;
+        loop {
+            let ids = self
+                .doubt_some(after, now)
+                .map_err(|e| OpenError::database(&self.path, &e))?;
+            match ids.last() {
+                Some((last, _)) => after = *last,
+                None => return Ok(doubted),
+            }
+            doubted += ids.len() as u64;
+        }
+    }
+
+    fn doubt_some(
+        &mut self,
+        after: i64,
+        now: Timestamp,
+    ) -> rusqlite::Result<Vec<(i64, VerdictId)>> {
+        let transaction = begin(&mut self.connection)?;
+        let ids = write::awaiting(&transaction, OutcomeState::Answering, after, 1_000)?;
+        for (_, id) in &ids {
+            let unknown = Outcome {
+                state: OutcomeState::Unknown,
+                at: now,
+                source: OutcomeSource::Restart,
+                detail: None,
+            };
+            write::confirm(&transaction, *id, &unknown)?;
+        }
+        transaction.commit()?;
+        Ok(ids)
+    }
+
+    fn run(&mut self, queue: &Queue) {
+        loop {
+            let mut batch = match self.expiring {
+                Some(_) => queue.take_now(),
+                None => queue.take(),
+            };
+            let closed = batch.closed;
+            for expiry in batch.expiries.drain(..) {
+                Expiring::add(&mut self.expiring, expiry, self.keep);
+            }
+            self.write(batch, queue);
+            if closed {
+                return;
+            }
+            self.checkpoint_if_due();
+            self.expire_some();
+        }
+    }
+
+    fn write(&mut self, batch: Batch, queue: &Queue) {
+        let mut recordings = batch.recordings;
+        let mut riders = Riders {
+            confirmations: batch.confirmations,
+            skips: batch.skips,
+        };
+        while !recordings.is_empty() || !riders.is_empty() {
+            let started = Instant::now();
+            match self.commit_group(&recordings, &riders) {
+                Ok((written, refused)) => {
+                    metrics::histogram!("alignd_store_commit_seconds").record(started.elapsed());
+                    for recording in recordings.drain(..written) {
+                        // Whoever waited may have gone.
+                        _ = recording.done.send(Ok(()));
+                    }
+                    riders = Riders::default();
+                    report_refused(&refused);
+                    self.note_success();
+                }
+                Err(error) => {
+                    self.note_failure(&error);
+                    let group = std::mem::take(&mut recordings);
+                    let riders = std::mem::take(&mut riders);
+                    if is_everybodys(&error) {
+                        refuse(group, &RecordError::new(&self.path, &error));
+                        let lost = queue.give_back(riders.confirmations, riders.skips);
+                        count_lost_confirmations(lost);
+                    } else {
+                        self.write_one_by_one(group, &riders);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One verdict, or a rider, cannot be written: the others can.
+    fn write_one_by_one(&mut self, group: Vec<Recording>, riders: &Riders) {
+        for recording in group {
+            let alone = std::slice::from_ref(&recording);
+            let result = match self.commit_group(alone, &Riders::default()) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(RecordError::new(&self.path, &error)),
+            };
+            _ = recording.done.send(result);
+        }
+        match self.commit_group(&[], riders) {
+            Ok((_, refused)) => report_refused(&refused),
+            Err(error) => {
+                tracing::error!(%error, "confirmations could not be stored");
+                count_lost_confirmations(riders.confirmations.len());
+            }
+        }
+    }
+
+    /// Writes as many verdicts as the time allows, and the riders, in one transaction.
+    fn commit_group(
+        &mut self,
+        recordings: &[Recording],
+        riders: &Riders,
+    ) -> rusqlite::Result<(usize, Refused)> {
+        let written = self.try_group(recordings, riders);
+        if written.is_err() {
+            // SQLite has undone the transaction, or the drop of it has.
+            self.dictionaries.forget();
+            self.pairs.forget();
+        }
+        written
+    }
+
+    fn try_group(
+        &mut self,
+        recordings: &[Recording],
+        riders: &Riders,
+    ) -> rusqlite::Result<(usize, Refused)> {
+        let started = Instant::now();
+        let transaction = begin(&mut self.connection)?;
+        let mut written = 0;
+        for recording in recordings {
+            write::record(&transaction, &mut self.dictionaries, &recording.row)?;
+            written += 1;
+            if started.elapsed() > LONGEST_GROUP {
+                break;
+            }
+        }
+        let refused = riders.write(&transaction, &mut self.pairs)?;
+        transaction.commit()?;
+        Ok((written, refused))
+    }
+
+    fn note_failure(&mut self, error: &rusqlite::Error) {
+        metrics::counter!("alignd_store_commit_failures_total").increment(1);
+        if !self.in_trouble {
+            let path = self.path.display();
+            tracing::error!(%path, %error, "the store cannot be written; trying again with every message");
+        }
+        self.in_trouble = true;
+    }
+
+    fn note_success(&mut self) {
+        if self.in_trouble {
+            tracing::warn!(path = %self.path.display(), "the store can be written again");
+        }
+        self.in_trouble = false;
+    }
+
+    /// Moves the log into the database when it has grown. Between groups: nobody waits for it.
+    fn checkpoint_if_due(&mut self) {
+        match self.checkpoint("PRAGMA wal_checkpoint(NOOP)") {
+            Ok((pages, _)) if pages >= self.checkpoint_at => {}
+            Ok(_) => return,
+            Err(error) => return self.note_failure(&error),
+        }
+        match self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)") {
+            Ok((pages, moved)) if moved >= pages => self.checkpoint_at = CHECKPOINT_PAGES,
+            // A reader still needs the rest: not again before there is as much more.
+            Ok((pages, _)) => self.checkpoint_at = pages.saturating_add(CHECKPOINT_PAGES),
+            Err(error) => self.note_failure(&error),
+        }
+    }
+
+    /// Pages in the log, and how many of them are in the database.
+    fn checkpoint(&self, pragma: &str) -> rusqlite::Result<(i64, i64)> {
+        self.connection
+            .prepare_cached(pragma)?
+            .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))
+    }
+
+    fn expire_some(&mut self) {
+        let Some(expiring) = &mut self.expiring else {
+            return;
+        };
+        match expiring.slice(&mut self.connection) {
+            Ok(false) => {}
+            Ok(true) => self.end_expiry(Ok(())),
+            Err(error) => {
+                let error = RecordError::new(&self.path, &error);
+                self.end_expiry(Err(error));
+            }
+        }
+    }
+
+    fn end_expiry(&mut self, result: Result<(), RecordError>) {
+        // Rows may be gone that the caches know.
+        self.dictionaries.forget();
+        self.pairs.forget();
+        if let Some(expiring) = self.expiring.take() {
+            expiring.end(result);
+        }
+    }
+
+    /// Leaves one file, without a log, where no reader holds it.
+    fn close(mut self) {
+        self.end_expiry(Err(RecordError::Closed));
+        if let Err(error) = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)") {
+            tracing::warn!(path = %self.path.display(), %error, "the store's log could not be emptied");
+        }
+    }
+}
+
+/// Confirmations that would have been illegal moves.
+type Refused = Vec<(VerdictId, IllegalMove)>;
+
+impl Riders {
+    fn is_empty(&self) -> bool {
+        self.confirmations.is_empty() && self.skips.is_empty()
+    }
+
+    fn write(&self, c: &Connection, pairs: &mut PairsOfDay) -> rusqlite::Result<Refused> {
+        let mut refused = Vec::new();
+        for (id, outcome) in &self.confirmations {
+            match write::confirm(c, *id, outcome)? {
+                Confirmed::Moved | Confirmed::Unchanged | Confirmed::UnknownVerdict => {}
+                Confirmed::Illegal(illegal) => refused.push((*id, illegal)),
+            }
+        }
+        for ((day, reason), messages) in &self.skips.sums {
+            write::add_skips(c, *day, *reason, *messages)?;
+        }
+        for ((day, author, recipient), messages) in &self.skips.pairs {
+            write::add_skip_pair(c, pairs, (*day, author.as_ref(), recipient), *messages)?;
+        }
+        Ok(refused)
+    }
+}
+
+fn begin(connection: &mut Connection) -> rusqlite::Result<rusqlite::Transaction<'_>> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
+fn refuse(group: Vec<Recording>, error: &RecordError) {
+    for recording in group {
+        _ = recording.done.send(Err(error.clone()));
+    }
+}
+
+fn report_refused(refused: &Refused) {
+    for (id, illegal) in refused {
+        metrics::counter!("alignd_store_illegal_moves_total").increment(1);
+        tracing::warn!(verdict = %id, "{illegal}");
+    }
+}
+
+/// Whether every write fails as this one did, now and for a while.
+fn is_everybodys(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase,
+        OutOfMemory, ReadOnly, SystemIoFailure,
+    };
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            CannotOpen
+                | DatabaseBusy
+                | DatabaseCorrupt
+                | DatabaseLocked
+                | DiskFull
+                | NotADatabase
+                | OutOfMemory
+                | ReadOnly
+                | SystemIoFailure
+        )
+    )
+}
