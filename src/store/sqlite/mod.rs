@@ -62,7 +62,7 @@ fn open_for_writing(
     for file in ["alignd.db", "alignd.db-wal", "alignd.db-shm"] {
         check_writable(&directory.join(file), file == "alignd.db")?;
     }
-    let error = |e: rusqlite::Error| OpenError::database(&path, &e);
+    let error = |e| OpenError::database(&path, &e);
     let connection = Connection::open_with_flags(
         &path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -71,6 +71,13 @@ fn open_for_writing(
     connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
     migrate::check_ours(&connection, &path)?;
     set(&connection, "journal_mode", "WAL").map_err(error)?;
+    let mode: String = connection
+        .pragma_query_value(None, "journal_mode", |row| row.get(0))
+        .map_err(error)?;
+    if mode != "wal" {
+        let message = format!("journal mode {mode}: this file system cannot share memory");
+        return Err(OpenError::Database { path, message });
+    }
     let synchronous = match durability {
         Durability::Full => "FULL",
         Durability::Relaxed => "NORMAL",
@@ -91,7 +98,7 @@ fn open_for_reading(directory: &Path) -> Result<Connection, OpenError> {
         std::io::ErrorKind::NotFound => OpenError::Missing(path.clone()),
         _ => OpenError::access(&path, e),
     })?;
-    let error = |e: rusqlite::Error| OpenError::database(&path, &e);
+    let error = |e| OpenError::database(&path, &e);
     let connection = Connection::open_with_flags(
         &path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -161,5 +168,5 @@ fn set(
     pragma: &str,
     value: impl rusqlite::ToSql,
 ) -> Result<(), rusqlite::Error> {
-    connection.pragma_update_and_check(None, pragma, value, |_| Ok(()))
+    connection.pragma_update(None, pragma, value)
 }
