@@ -5,50 +5,24 @@
 mod evidence;
 #[path = "support/recording.rs"]
 mod recording;
+#[path = "support/dmarc_world.rs"]
+mod world;
 
 use alignd::auth::DmarcResult;
 use alignd::auth::dmarc::{
-    AlignmentMode, DiscoveryMethod, Evaluation, Policy, PsdFlag, Record, discover, evaluate,
-    gather, record,
+    AlignmentMode, DiscoveryMethod, Policy, PsdFlag, Record, discover, record,
 };
-use alignd::dns::zone::{Zone, ZoneRecord};
-use alignd::dns::{Answer, LookupError, QueryName, Resolver, TxtRecord};
+use alignd::dns::zone::Zone;
+use alignd::dns::{Answer, QueryName, Resolver};
 use alignd::domain::DomainName;
-use evidence::{Results, results};
 use proptest::prelude::*;
 use recording::Recording;
 use std::collections::BTreeSet;
-use std::future::Future;
-use std::task::{Context, Poll, Waker};
+use world::{World, ask, domain, now, worlds};
 
-/// One random world: records by domain, names that fail, and a message.
-#[derive(Debug, Clone)]
-struct World {
-    records: Vec<(String, &'static str)>,
-    hosts: Vec<String>,
-    failures: Vec<String>,
-    author: String,
-    results: String,
-}
-
-/// Few domains, so that they meet often: short ones, and two on either side of eight labels.
-fn domains() -> impl Strategy<Value = String> {
-    let short = vec!["com", "x.com", "a.x.com", "b.x.com", "a.b.x.com", "y.com"];
-    let long = vec![
-        "8.7.6.5.4.3.x.com",
-        "9.8.7.6.5.4.3.x.com",
-        "7.6.5.4.3.x.com",
-        "a.8.7.6.5.4.3.x.com",
-    ];
-    prop_oneof![
-        4 => proptest::sample::select(short),
-        1 => proptest::sample::select(long),
-    ]
-    .prop_map(str::to_owned)
-}
-
-fn records() -> impl Strategy<Value = &'static str> {
-    proptest::sample::select(vec![
+/// Everything that a record can say of policy, alignment and the walk.
+fn records() -> Vec<&'static str> {
+    vec![
         "v=DMARC1; p=reject",
         "v=DMARC1; p=reject",
         "v=DMARC1; p=quarantine; sp=none; np=reject",
@@ -60,77 +34,7 @@ fn records() -> impl Strategy<Value = &'static str> {
         "v=DMARC1; psd=n",
         "v=DMARC1",
         "v=spf1 -all",
-    ])
-}
-
-fn worlds() -> impl Strategy<Value = World> {
-    let verdicts = vec!["pass", "pass", "pass", "fail", "temperror"];
-    let identifier = (proptest::sample::select(verdicts), domains());
-    (
-        proptest::collection::vec((domains(), records()), 0..7),
-        proptest::collection::vec(domains(), 0..4),
-        proptest::collection::vec((domains(), any::<bool>()), 0..4),
-        domains(),
-        proptest::collection::vec(identifier, 0..4),
-    )
-        .prop_map(|(records, hosts, failures, author, identifiers)| World {
-            records,
-            hosts,
-            failures: failures
-                .into_iter()
-                .map(|(domain, policy)| {
-                    if policy {
-                        format!("_dmarc.{domain}")
-                    } else {
-                        domain
-                    }
-                })
-                .collect(),
-            author,
-            results: identifiers
-                .iter()
-                .enumerate()
-                .map(|(at, (result, domain))| {
-                    let mechanism = if at == 0 { "spf" } else { "dkim" };
-                    format!("{mechanism}={result}:{domain} ")
-                })
-                .collect(),
-        })
-}
-
-impl World {
-    fn zone(&self) -> Zone {
-        let mut zone = Zone::new();
-        for (domain, text) in &self.records {
-            let text = TxtRecord::from_text(text);
-            zone.add(&ask(&format!("_dmarc.{domain}")), ZoneRecord::Txt(text));
-        }
-        // A name that fails exists, as do those above it: in both zones, for they are compared.
-        for host in self.hosts.iter().chain(&self.failures) {
-            zone.add(&ask(host), ZoneRecord::Empty);
-        }
-        zone
-    }
-
-    fn failing_zone(&self) -> Zone {
-        let mut zone = self.zone();
-        for name in &self.failures {
-            zone.fail(&ask(name), LookupError::Timeout);
-        }
-        zone
-    }
-
-    fn results(&self) -> Results {
-        results(&self.results)
-    }
-
-    fn evaluate(&self, resolver: &impl Resolver) -> Evaluation {
-        let results = self.results();
-        let author = domain(&self.author);
-        let method = DiscoveryMethod::TreeWalk;
-        let facts = now(gather(&author, &results.candidates(), method, resolver));
-        evaluate(&facts, results.spf.as_ref(), &results.dkim)
-    }
+    ]
 }
 
 proptest! {
@@ -138,7 +42,7 @@ proptest! {
 
     /// Walking everything to its end, one domain after the other, says the same.
     #[test]
-    fn what_is_not_asked_changes_nothing(world in worlds()) {
+    fn what_is_not_asked_changes_nothing(world in worlds(records())) {
         let seen = world.evaluate(&world.zone());
         let expected = plain(&world);
         let policy = seen.policy.as_ref();
@@ -153,7 +57,7 @@ proptest! {
     /// With failures the result is temperror or what it would have been without them, and so is the
     /// policy of a message that fails.
     #[test]
-    fn a_failure_is_never_taken_for_an_answer(world in worlds()) {
+    fn a_failure_is_never_taken_for_an_answer(world in worlds(records())) {
         let seen = world.evaluate(&world.failing_zone());
         let whole = world.evaluate(&world.zone());
         if seen.result != DmarcResult::Temperror {
@@ -166,7 +70,7 @@ proptest! {
 
     /// No name twice, at most 8 for each domain, one more for existence; a walk shows what it asked.
     #[test]
-    fn questions_have_a_bound(world in worlds()) {
+    fn questions_have_a_bound(world in worlds(records())) {
         let resolver = Recording::new(world.failing_zone());
         world.evaluate(&resolver);
         let asked = resolver.asked();
@@ -306,24 +210,4 @@ fn single(zone: &Zone, name: &DomainName) -> Option<Record> {
     } else {
         None
     }
-}
-
-/// A zone answers at once.
-fn now<F: Future>(future: F) -> F::Output {
-    let mut future = std::pin::pin!(future);
-    match future
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-    {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("a zone never waits"),
-    }
-}
-
-fn ask(name: &str) -> QueryName {
-    QueryName::parse(name).unwrap()
-}
-
-fn domain(text: &str) -> DomainName {
-    DomainName::parse(text).unwrap()
 }
