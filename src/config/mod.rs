@@ -7,15 +7,17 @@
 pub mod check;
 pub mod file;
 mod read;
-pub mod rooms;
 pub mod sample;
 pub mod show;
 pub mod value;
 
+use crate::auth::dkim::DkimSettings;
 use crate::milter::settings::{MilterSettings, TrustSettings};
 use crate::policy::PolicySettings;
+use crate::resolver::DnsSettings;
+use crate::store::StoreSettings;
+use crate::word::words;
 use file::{Lines, Problem, Reader};
-pub use rooms::{DkimSettings, DnsSettings, StoreSettings};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -54,22 +56,14 @@ pub struct LogSettings {
     pub format: LogFormat,
 }
 
-/// `log.level`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
+words! {
+    /// `log.level`
+    LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace" }
 }
 
-/// `log.format`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
-    Journald,
+words! {
+    /// `log.format`
+    LogFormat { Text = "text", Json = "json", Journald = "journald" }
 }
 
 /// Settings as loaded, with where they came from.

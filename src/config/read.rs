@@ -4,17 +4,16 @@
 //! list by tests. Pure.
 
 use super::file::{Reader, Section};
-use super::rooms::{Durability, OnFailure};
 use super::value::{Fault, Value};
-use super::{
-    Config, DkimSettings, DnsSettings, IdentitySettings, LogFormat, LogLevel, LogSettings,
-    MetricsSettings, StoreSettings,
-};
+use super::{Config, IdentitySettings, LogFormat, LogLevel, LogSettings, MetricsSettings};
+use crate::auth::dkim::DkimSettings;
 use crate::auth::dmarc::DiscoveryMethod;
 use crate::milter::settings::{
     HostPattern, MilterSettings, SenderPattern, SocketSpec, TrustSettings,
 };
 use crate::policy::{AuthorAction, FailAction, PolicySettings, TemperrorAction};
+use crate::resolver::DnsSettings;
+use crate::store::{Durability, OnFailure, StoreSettings};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -97,36 +96,18 @@ fn dkim(s: &mut Section<'_, '_>, d: DkimSettings) -> DkimSettings {
 }
 
 fn policy(s: &mut Section<'_, '_>, d: PolicySettings) -> PolicySettings {
-    const DISCOVERY: &[(&str, DiscoveryMethod)] = &[
-        ("treewalk", DiscoveryMethod::TreeWalk),
-        ("psl", DiscoveryMethod::Psl),
-    ];
-    const FAIL: &[(&str, FailAction)] = &[
-        ("accept", FailAction::Accept),
-        ("reject", FailAction::Reject),
-    ];
-    const AUTHOR: &[(&str, AuthorAction)] = &[
-        ("accept", AuthorAction::Accept),
-        ("reject", AuthorAction::Reject),
-    ];
-    const TEMPERROR: &[(&str, TemperrorAction)] = &[
-        ("accept", TemperrorAction::Accept),
-        ("tempfail", TemperrorAction::Tempfail),
-    ];
+    let discovery = |v: Value<'_>| v.one_of(DiscoveryMethod::ALL, DiscoveryMethod::as_str);
+    let fail = |v: Value<'_>| v.one_of(FailAction::ALL, FailAction::as_str);
+    let temperror = |v: Value<'_>| v.one_of(TemperrorAction::ALL, TemperrorAction::as_str);
+    let author = |v: Value<'_>| v.one_of(AuthorAction::ALL, AuthorAction::as_str);
     PolicySettings {
-        discovery: s.or("discovery", d.discovery, |v| v.one_of(DISCOVERY)),
-        on_reject: s.or("on_reject", d.on_reject, |v| v.one_of(FAIL)),
-        on_quarantine: s.or("on_quarantine", d.on_quarantine, |v| v.one_of(FAIL)),
-        on_temperror: s.or("on_temperror", d.on_temperror, |v| v.one_of(TEMPERROR)),
-        on_missing_author: s.or("on_missing_author", d.on_missing_author, |v| {
-            v.one_of(AUTHOR)
-        }),
-        on_multiple_authors: s.or("on_multiple_authors", d.on_multiple_authors, |v| {
-            v.one_of(AUTHOR)
-        }),
-        on_unparseable_author: s.or("on_unparseable_author", d.on_unparseable_author, |v| {
-            v.one_of(AUTHOR)
-        }),
+        discovery: s.or("discovery", d.discovery, discovery),
+        on_reject: s.or("on_reject", d.on_reject, fail),
+        on_quarantine: s.or("on_quarantine", d.on_quarantine, fail),
+        on_temperror: s.or("on_temperror", d.on_temperror, temperror),
+        on_missing_author: s.or("on_missing_author", d.on_missing_author, author),
+        on_multiple_authors: s.or("on_multiple_authors", d.on_multiple_authors, author),
+        on_unparseable_author: s.or("on_unparseable_author", d.on_unparseable_author, author),
         marked_is_quarantine: s.or("marked_is_quarantine", d.marked_is_quarantine, |v| {
             v.boolean()
         }),
@@ -135,17 +116,15 @@ fn policy(s: &mut Section<'_, '_>, d: PolicySettings) -> PolicySettings {
 }
 
 fn store(s: &mut Section<'_, '_>, d: StoreSettings) -> StoreSettings {
-    const DURABILITY: &[(&str, Durability)] =
-        &[("full", Durability::Full), ("relaxed", Durability::Relaxed)];
-    const ON_FAILURE: &[(&str, OnFailure)] = &[
-        ("tempfail", OnFailure::Tempfail),
-        ("accept", OnFailure::Accept),
-    ];
     StoreSettings {
         path: s.or("path", d.path, absolute_path),
-        durability: s.or("durability", d.durability, |v| v.one_of(DURABILITY)),
+        durability: s.or("durability", d.durability, |v| {
+            v.one_of(Durability::ALL, Durability::as_str)
+        }),
         wait: s.or("wait", d.wait, |v| v.duration(SECOND..=10 * MINUTE)),
-        on_failure: s.or("on_failure", d.on_failure, |v| v.one_of(ON_FAILURE)),
+        on_failure: s.or("on_failure", d.on_failure, |v| {
+            v.one_of(OnFailure::ALL, OnFailure::as_str)
+        }),
         keep_messages: s.or("keep_messages", d.keep_messages, |v| {
             v.duration(DAY..=3_650 * DAY)
         }),
@@ -167,21 +146,13 @@ fn metrics(s: &mut Section<'_, '_>) -> MetricsSettings {
 }
 
 fn log(s: &mut Section<'_, '_>, d: LogSettings) -> LogSettings {
-    const LEVEL: &[(&str, LogLevel)] = &[
-        ("error", LogLevel::Error),
-        ("warn", LogLevel::Warn),
-        ("info", LogLevel::Info),
-        ("debug", LogLevel::Debug),
-        ("trace", LogLevel::Trace),
-    ];
-    const FORMAT: &[(&str, LogFormat)] = &[
-        ("text", LogFormat::Text),
-        ("json", LogFormat::Json),
-        ("journald", LogFormat::Journald),
-    ];
     LogSettings {
-        level: s.or("level", d.level, |v| v.one_of(LEVEL)),
-        format: s.or("format", d.format, |v| v.one_of(FORMAT)),
+        level: s.or("level", d.level, |v| {
+            v.one_of(LogLevel::ALL, LogLevel::as_str)
+        }),
+        format: s.or("format", d.format, |v| {
+            v.one_of(LogFormat::ALL, LogFormat::as_str)
+        }),
     }
 }
 

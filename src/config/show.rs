@@ -1,10 +1,8 @@
 //! The settings in force, written as TOML: what `alignd config show` prints and what, read again,
 //! gives the same settings. Pure.
 
-use super::rooms::{Durability, OnFailure};
+use super::Config;
 use super::value::write_duration;
-use super::{Config, LogFormat, LogLevel};
-use crate::policy::{AuthorAction, FailAction, TemperrorAction};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -99,30 +97,14 @@ fn dkim(config: &Config) -> Written {
 
 fn policy(config: &Config) -> Written {
     let s = &config.policy;
-    let fail = |action| {
-        quoted(match action {
-            FailAction::Accept => "accept",
-            FailAction::Reject => "reject",
-        })
-    };
-    let author = |action| {
-        quoted(match action {
-            AuthorAction::Accept => "accept",
-            AuthorAction::Reject => "reject",
-        })
-    };
-    let on_temperror = quoted(match s.on_temperror {
-        TemperrorAction::Accept => "accept",
-        TemperrorAction::Tempfail => "tempfail",
-    });
     vec![
         ("discovery", quoted(s.discovery)),
-        ("on_reject", fail(s.on_reject)),
-        ("on_quarantine", fail(s.on_quarantine)),
-        ("on_temperror", on_temperror),
-        ("on_missing_author", author(s.on_missing_author)),
-        ("on_multiple_authors", author(s.on_multiple_authors)),
-        ("on_unparseable_author", author(s.on_unparseable_author)),
+        ("on_reject", quoted(s.on_reject)),
+        ("on_quarantine", quoted(s.on_quarantine)),
+        ("on_temperror", quoted(s.on_temperror)),
+        ("on_missing_author", quoted(s.on_missing_author)),
+        ("on_multiple_authors", quoted(s.on_multiple_authors)),
+        ("on_unparseable_author", quoted(s.on_unparseable_author)),
         ("marked_is_quarantine", s.marked_is_quarantine.to_string()),
         ("reject_code", quoted(&s.reject_code)),
     ]
@@ -130,19 +112,11 @@ fn policy(config: &Config) -> Written {
 
 fn store(config: &Config) -> Written {
     let s = &config.store;
-    let durability = match s.durability {
-        Durability::Full => "full",
-        Durability::Relaxed => "relaxed",
-    };
-    let on_failure = match s.on_failure {
-        OnFailure::Tempfail => "tempfail",
-        OnFailure::Accept => "accept",
-    };
     vec![
         ("path", quoted(s.path.display())),
-        ("durability", quoted(durability)),
+        ("durability", quoted(s.durability)),
         ("wait", duration(s.wait)),
-        ("on_failure", quoted(on_failure)),
+        ("on_failure", quoted(s.on_failure)),
         ("keep_messages", duration(s.keep_messages)),
         ("local_parts", s.local_parts.to_string()),
     ]
@@ -157,19 +131,10 @@ fn metrics(config: &Config) -> Written {
 }
 
 fn log(config: &Config) -> Written {
-    let level = match config.log.level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
-    };
-    let format = match config.log.format {
-        LogFormat::Text => "text",
-        LogFormat::Json => "json",
-        LogFormat::Journald => "journald",
-    };
-    vec![("level", quoted(level)), ("format", quoted(format))]
+    vec![
+        ("level", quoted(config.log.level)),
+        ("format", quoted(config.log.format)),
+    ]
 }
 
 /// A basic string of TOML.

@@ -99,13 +99,13 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// One of our words; `meant` says what each reads as.
-    pub fn one_of<T: Copy>(self, meant: &[(&str, T)]) -> Result<T, Fault> {
+    /// One of these words, exactly so.
+    pub fn one_of<T: Copy>(self, all: &[T], word: fn(T) -> &'static str) -> Result<T, Fault> {
         let found = self.0.get_ref().as_str();
-        match meant.iter().find(|(word, _)| Some(*word) == found) {
-            Some((_, value)) => Ok(*value),
-            None => Err(self.unlike(either(meant.iter().map(|(word, _)| *word)))),
-        }
+        let meant = all.iter().find(|meant| Some(word(**meant)) == found);
+        meant
+            .copied()
+            .ok_or_else(|| self.unlike(either(all.iter().map(|meant| word(*meant)))))
     }
 
     /// A list, each element read by `read`.
