@@ -82,15 +82,11 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
 
 fn check(arguments: &CheckArguments, file: Option<&Path>, screen: &mut Screen) -> Outcome {
     let loaded = settings(file)?;
-    let account = account(arguments.user.as_deref())?;
-    let host = Host {
-        mta: Account::named("postfix"),
-        postfix: "/etc/postfix".into(),
-        filters: vec!["/etc/opendkim.conf".into(), "/etc/opendmarc.conf".into()],
-        name: host_name(),
-        account,
+    let subject = match &arguments.user {
+        Some(name) => Subject::User(name),
+        None => Subject::Daemon,
     };
-    let findings = findings(&loaded, &host);
+    let (host, findings) = look(&loaded, subject)?;
     let errors = findings.iter().filter(|f| f.severity == Severity::Error);
     let errors = errors.count();
     match arguments.format {
@@ -106,14 +102,31 @@ fn check(arguments: &CheckArguments, file: Option<&Path>, screen: &mut Screen) -
     }))
 }
 
-fn account(name: Option<&str>) -> Result<Account, Failure> {
+/// For whom permissions are judged.
+pub enum Subject<'a> {
+    /// The user `alignd` if there is one and root asks, else the caller.
+    Daemon,
+    User(&'a str),
+}
+
+/// What this host contradicts in the settings.
+pub fn look(loaded: &Loaded, subject: Subject<'_>) -> Result<(Host, Vec<Finding>), Failure> {
     let caller = Account::current();
-    match name {
-        Some(name) => Account::named(name)
-            .ok_or_else(|| Failure::Usage(format!("--user: there is no user \"{name}\" here"))),
-        None if caller.is_root() => Ok(Account::named("alignd").unwrap_or(caller)),
-        None => Ok(caller),
-    }
+    let account = match subject {
+        Subject::User(name) => Account::named(name)
+            .ok_or_else(|| Failure::Usage(format!("--user: there is no user \"{name}\" here")))?,
+        Subject::Daemon if caller.is_root() => Account::named("alignd").unwrap_or(caller),
+        Subject::Daemon => caller,
+    };
+    let host = Host {
+        account,
+        mta: Account::named("postfix"),
+        postfix: "/etc/postfix".into(),
+        filters: vec!["/etc/opendkim.conf".into(), "/etc/opendmarc.conf".into()],
+        name: host_name(),
+    };
+    let findings = findings(loaded, &host);
+    Ok((host, findings))
 }
 
 /// The findings as paragraphs, since they are sentences.

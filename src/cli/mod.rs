@@ -3,15 +3,29 @@
 //! Owns argv and standard output. Evaluates nothing itself: commands call the same pieces as the
 //! daemon and show what these return.
 
+mod check;
 mod config;
+mod dns;
+mod explain;
+mod json;
+mod messages;
+mod moment;
 mod output;
+mod page;
+mod policy;
+mod sentences;
+mod status;
+mod stored;
+mod why;
 
 use crate::config::{LoadError, Loaded, load};
+use crate::time::Timestamp;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// alignd evaluates SPF, DKIM and DMARC on inbound mail for Postfix and Sendmail, and remembers why.
 #[derive(Debug, Parser)]
@@ -28,6 +42,16 @@ struct Cli {
 enum Command {
     /// Look at the settings: the commented sample, what is in force, what is wrong
     Config(config::Arguments),
+    /// Evaluate a message from a file and explain each result; nothing is stored
+    Check(check::Arguments),
+    /// List or count the messages that were judged
+    Messages(messages::Arguments),
+    /// Show how the DMARC policy of a domain is found, step by step
+    Policy(policy::Arguments),
+    /// One screen: is it running, what came in today, what needs a hand
+    Status(status::Arguments),
+    /// Explain one stored verdict: grounds, rule, header, what became of the message
+    Why(why::Arguments),
 }
 
 const AFTER_HELP: &str = "\
@@ -85,14 +109,27 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Outcome {
+    let file = cli.config.as_deref();
     match &cli.command {
-        Command::Config(arguments) => config::run(arguments, cli.config.as_deref()),
+        Command::Check(arguments) => check::run(arguments, file),
+        Command::Config(arguments) => config::run(arguments, file),
+        Command::Messages(arguments) => messages::run(arguments, file),
+        Command::Policy(arguments) => policy::run(arguments, file),
+        Command::Status(arguments) => status::run(arguments, file),
+        Command::Why(arguments) => why::run(arguments, file),
     }
 }
 
 /// The settings in force.
 fn settings(file: Option<&std::path::Path>) -> Result<Loaded, Failure> {
     Ok(load(file, &host_name())?)
+}
+
+/// This moment.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let micros = since.map_or(0, |since| since.as_micros());
+    Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
 }
 
 /// This host's name, as the kernel has it.

@@ -65,7 +65,7 @@ impl Cell {
     }
 
     /// As it stands in a table or in CSV: nothing for null.
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         match &self.value {
             Value::Null => String::new(),
             Value::String(text) => text.clone(),
@@ -103,6 +103,13 @@ impl Screen {
     pub fn line(&mut self, line: &str) -> Result<(), Failure> {
         self.write(line.as_bytes())?;
         self.write(b"\n")
+    }
+
+    /// Writes one JSON object on a line.
+    pub fn json(&mut self, object: &impl serde::Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(object)
+            .map_err(|error| Failure::Internal(format!("cannot write JSON: {error}")))?;
+        self.line(&text)
     }
 
     /// Writes a listing whole.

@@ -1,0 +1,82 @@
+//! `alignd why VERDICT|QUEUE-ID`: one stored verdict with its grounds, the rule that decided, the
+//! header written and what became of the message.
+
+use super::json;
+use super::output::{Screen, printable};
+use super::page::Page;
+use super::{Exit, Failure, Outcome, explain, settings, stored};
+use crate::store::{Reader, Stored};
+use crate::verdict::VerdictId;
+use clap::Args;
+use std::path::Path;
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// A verdict's id, or the MTA's queue id of a message
+    #[arg(value_name = "VERDICT|QUEUE-ID")]
+    id: String,
+    /// Print one JSON object; one a line when a queue id was used several times, the newest first
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  alignd why 4jXW5m5GBtz1StgL                        as the MTA logs it
+  alignd why 0192d3c4-7f2e-7abc-9def-0123456789ab    as alignd logs it
+  alignd why 4jXW5m5GBtz1StgL --json | jq .outcomes
+
+MTAs use queue ids again: the newest message with that id is explained, older ones are named.";
+
+pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
+    let config = settings(file)?.config;
+    let reader = stored::open(&config)?;
+    let found = find(&reader, &arguments.id)?;
+    let Some((newest, older)) = found.split_first() else {
+        eprintln!(
+            "alignd: no verdict {} in the store",
+            printable(&arguments.id)
+        );
+        return Ok(Exit::No);
+    };
+    let mut screen = Screen::new();
+    if arguments.json {
+        for stored in &found {
+            screen.json(&json::Stored::of(&stored.verdict, &stored.outcomes, true))?;
+        }
+    } else {
+        page(newest, older, &mut Page::new(&mut screen))?;
+    }
+    screen.finish()?;
+    Ok(Exit::Ok)
+}
+
+fn find(reader: &Reader, id: &str) -> Result<Vec<Stored>, Failure> {
+    if let Some(id) = VerdictId::parse(id) {
+        return Ok(reader.find(id)?.into_iter().collect());
+    }
+    Ok(reader.find_by_queue_id(id)?)
+}
+
+fn page(stored: &Stored, older: &[Stored], page: &mut Page<'_>) -> Result<(), Failure> {
+    let verdict = &stored.verdict;
+    page.heading(&format!("Verdict {}", verdict.id))?;
+    page.item("received", &verdict.received.to_string())?;
+    let queue_id = verdict.envelope.queue_id.as_deref();
+    page.item("queue id", queue_id.unwrap_or("none"))?;
+    explain::envelope(&verdict.envelope, page)?;
+    explain::message(&verdict.message, page)?;
+    explain::verdict(verdict, page)?;
+    explain::history(&stored.outcomes, page)?;
+    if !older.is_empty() {
+        page.heading("Older messages with this queue id")?;
+        for stored in older {
+            page.item(
+                &stored.verdict.received.day().to_string(),
+                &stored.verdict.id.to_string(),
+            )?;
+        }
+    }
+    Ok(())
+}
