@@ -72,7 +72,7 @@ pub fn plain_verdict(domain: &str, received: Timestamp, nth: u32) -> Verdict {
         weight: Weight::Triggers,
         authentication_results: format!(
             "mx.receiver.example; dmarc=pass (p=reject dis=none) header.from={domain} policy.dmarc=reject; \
-             spf=pass smtp.mailfrom=news@{domain}; spf=none smtp.helo=mail.{domain}; \
+             spf=pass smtp.mailfrom=bounce-{nth}@{domain}; spf=none smtp.helo=mail.{domain}; \
              dkim=pass header.d={domain} header.s=s2026 header.a=rsa-sha256 header.b=b{nth:07x}; \
              iprev=pass policy.iprev=192.0.2.{} (mail.{domain})",
             nth % 200
