@@ -1,7 +1,14 @@
 //! SPF from outside: the OpenSPF suite, differential peers, and random input.
 
+mod case;
+mod corners;
+mod disagreements;
+mod generated;
 mod openspf;
 mod openspf_live;
+mod peers;
+mod pyspf_peer;
+mod viaspf_peer;
 mod zone_data;
 
 #[path = "../support/aside.rs"]
@@ -12,6 +19,8 @@ mod dns;
 mod loopback;
 #[path = "../support/nsd.rs"]
 mod nsd;
+#[path = "../support/python.rs"]
+mod python;
 #[path = "../support/signal.rs"]
 mod signal;
 #[path = "../support/wait.rs"]

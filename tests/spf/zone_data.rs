@@ -3,7 +3,7 @@
 use alignd::dns::zone::{Zone, ZoneRecord};
 use alignd::dns::{LookupError, MxRecord, QueryName, TxtRecord};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Names in lower case without trailing dot, and what they hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +26,35 @@ impl ZoneData {
     pub fn add(&mut self, name: &str, entry: Entry) {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         self.0.entry(name).or_default().push(entry);
+    }
+
+    /// Every TXT record.
+    pub fn texts(&self) -> impl Iterator<Item = String> {
+        self.0.values().flatten().filter_map(|entry| match entry {
+            Entry::Txt(strings) => Some(String::from_utf8_lossy(&strings.concat()).into_owned()),
+            _ => None,
+        })
+    }
+
+    pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut Vec<Vec<u8>>> {
+        self.0
+            .values_mut()
+            .flatten()
+            .filter_map(|entry| match entry {
+                Entry::Txt(strings) => Some(strings),
+                _ => None,
+            })
+    }
+
+    /// How many names `client` points to.
+    pub fn reverse_names(&self, client: IpAddr) -> usize {
+        let name = QueryName::reverse(client.to_canonical());
+        self.0.get(name.as_str()).map_or(0, Vec::len)
+    }
+
+    pub fn has_null_exchange(&self) -> bool {
+        let mut entries = self.0.values().flatten();
+        entries.any(|entry| matches!(entry, Entry::Mx(_, exchange) if target(exchange) == Some(QueryName::root())))
     }
 
     /// The same data as our own resolver.
