@@ -185,12 +185,17 @@ impl Reader<'_, '_> {
     /// RFC 5322 §4.4: "the route portion ... SHOULD be ignored".
     /// `obs-route = obs-domain-list ":"`, `obs-domain-list = *(CFWS / ",") "@" domain *("," [CFWS] ["@" domain])`
     fn route(&mut self) -> Result<(), SyntaxError> {
+        let mut apart = true;
         loop {
             self.cursor.skip_cfws()?;
             match self.cursor.peek() {
-                Some(b',') => self.cursor.step(),
-                Some(b'@') => {
+                Some(b',') => {
+                    self.cursor.step();
+                    apart = true;
+                }
+                Some(b'@') if apart => {
                     self.domain(Dots::Loose)?;
+                    apart = false;
                 }
                 Some(b':') => {
                     self.cursor.step();
@@ -464,6 +469,10 @@ mod tests {
             (" <a@>", "an address without a domain (octet 4)"),
             (" @x.example", "no local part before the @ (octet 1)"),
             (" <@x.example>", "a route without its colon (octet 12)"),
+            (
+                " <@y.example@z.example:a@x.example>",
+                "a route without its colon (octet 12)",
+            ),
             (" <@y.example:>", "an address without a domain (octet 13)"),
             (" A a@x.example", "no local part before the @ (octet 4)"),
             (" .a@x.example", "no local part before the @ (octet 3)"),

@@ -166,7 +166,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// The text that the inside of a quoted string or comment stands for: escapes resolved, CRLF of folds
-/// gone (RFC 5322 §3.2.4: "the quotes and the CRLF in any FWS ... are semantically 'invisible'").
+/// gone (RFC 5322 §3.2.4: both "are semantically 'invisible'").
 pub(super) fn unescaped(inside: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(inside.len());
     let mut octets = inside.iter().copied();

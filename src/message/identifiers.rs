@@ -24,8 +24,8 @@ pub fn message_id(fields: &[HeaderField]) -> Option<String> {
     (!id.is_empty()).then_some(id)
 }
 
-/// The identifier of List-Id without its brackets, in lower case: RFC 2919 §6 compares "without regard to
-/// case". `None` where there are several fields that differ, or none that holds one.
+/// The identifier of List-Id without its brackets, in lower case, since case makes no difference in it.
+/// `None` where there are several fields that differ, or none that holds one.
 pub fn list_id(fields: &[HeaderField]) -> Option<String> {
     let mut ids = fields
         .iter()
@@ -62,7 +62,7 @@ fn read_list_id(value: &[u8]) -> Option<String> {
             break;
         }
     }
-    // RFC 2919 §2: "The list identifier ... MUST NOT be longer than 255 octets in length".
+    // RFC 2919 §2 allows 255 octets.
     let fits = !last.is_empty() && last.len() <= 255;
     let id = std::str::from_utf8(last).ok().filter(|_| fits)?;
     Some(id.to_lowercase())
