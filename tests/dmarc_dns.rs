@@ -53,557 +53,179 @@ fn summary(evaluation: &Evaluation) -> String {
     words.join(" ")
 }
 
-/// One line: what is added to the zone, author domain, results, summary, names asked in order.
-type Line<'l> = (&'l str, &'l str, &'l str, &'l str, &'l str);
-
-async fn check(method: DiscoveryMethod, lines: &[Line<'_>]) {
-    for (more, author, words, expected, asked) in lines {
+/// Checks a table. A row has the author domain, the results, the summary, and the names asked in
+/// order: domains for their `_dmarc` names, `A` before one asked for an address. A line with `+` adds
+/// to the zone for the row after it.
+async fn check(method: DiscoveryMethod, table: &str) {
+    let mut more = "";
+    for line in table.lines().filter(|line| !line.is_empty()) {
+        if let Some(text) = line.strip_prefix("+ ") {
+            more = text;
+            continue;
+        }
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [author, words, expected, asked] = cells[..] else {
+            assert!(line.starts_with('#'), "{line}");
+            continue;
+        };
         let zone = master::parse(&format!("{ZONE}\n{more}")).unwrap();
         let resolver = Recording::new(zone);
         let results = results(words);
         let author = DomainName::parse(author).unwrap();
         let facts = gather(&author, &results.candidates(), method, &resolver).await;
         let evaluation = evaluate(&facts, results.spf.as_ref(), &results.dkim);
-        let line = format!("{more} {author} {words}: {}", evaluation.grounds);
-        assert_eq!(summary(&evaluation), *expected, "{line}");
-        assert_eq!(resolver.asked().join(" "), *asked, "{line}");
+        let why = format!("{more} {line}: {}", evaluation.grounds);
+        assert_eq!(summary(&evaluation), expected, "{why}");
+        let names = resolver.asked().join(" ").replace("_dmarc.", "");
+        assert_eq!(names, asked, "{why}");
+        more = "";
     }
 }
 
 #[tokio::test]
 async fn only_what_decides_is_asked() {
-    let lines: &[Line<'_>] = &[
-        // Nothing but the author itself: nothing above it is needed.
-        (
-            "",
-            "plain.com",
-            "spf=pass:plain.com dkim=pass:plain.com",
-            "pass p=reject@plain.com strict strict",
-            "_dmarc.plain.com",
-        ),
-        (
-            "",
-            "plain.com",
-            "spf=pass:esp.net",
-            "fail p=reject@plain.com none",
-            "_dmarc.plain.com",
-        ),
-        // One that shares a top-level domain only.
-        (
-            "",
-            "plain.com",
-            "spf=pass:esp.com",
-            "fail p=reject@plain.com none",
-            "_dmarc.plain.com _dmarc.com",
-        ),
-        // Below the author; asked whether or not it passes in the end.
-        (
-            "",
-            "plain.com",
-            "spf=pass:b.plain.com",
-            "pass p=reject@plain.com relaxed",
-            "_dmarc.plain.com _dmarc.com _dmarc.b.plain.com",
-        ),
-        (
-            "",
-            "plain.com",
-            "spf=fail:b.plain.com",
-            "fail p=reject@plain.com",
-            "_dmarc.plain.com _dmarc.com _dmarc.b.plain.com",
-        ),
-        // Two with a common parent, and one of them twice.
-        (
-            "",
-            "plain.com",
-            "spf=pass:a.x.plain.com dkim=pass:b.x.plain.com dkim=pass:b.x.plain.com",
-            "pass p=reject@plain.com relaxed relaxed",
-            "_dmarc.plain.com _dmarc.com _dmarc.a.x.plain.com _dmarc.b.x.plain.com _dmarc.x.plain.com",
-        ),
-        // psd=n ends the walk.
-        (
-            "",
-            "own.com",
-            "spf=pass:b.own.com dkim=pass:esp.com",
-            "pass p=reject@own.com relaxed none",
-            "_dmarc.own.com _dmarc.b.own.com",
-        ),
-        (
-            "",
-            "plain.com",
-            "dkim=pass:cut.plain.com",
-            "fail p=reject@plain.com none",
-            "_dmarc.plain.com _dmarc.com _dmarc.cut.plain.com",
-        ),
-        (
-            "",
-            "cut.plain.com",
-            "dkim=pass:plain.com",
-            "fail p=quarantine@cut.plain.com none",
-            "_dmarc.cut.plain.com",
-        ),
-        // Nothing applies: nobody's alignment is of interest.
-        (
-            "",
-            "esp.com",
-            "dkim=pass:b.esp.com",
-            "none",
-            "_dmarc.esp.com _dmarc.com",
-        ),
-        (
-            "",
-            "both.com",
-            "dkim=pass:b.both.com",
-            "none",
-            "_dmarc.both.com _dmarc.com",
-        ),
-        (
-            "",
-            "bare.plain.com",
-            "spf=pass:plain.com",
-            "none",
-            "_dmarc.bare.plain.com",
-        ),
-        // np: existence asked once, and only if it decides.
-        (
-            "",
-            "no.plain.com",
-            "",
-            "fail np=none@plain.com",
-            "_dmarc.no.plain.com _dmarc.plain.com _dmarc.com A no.plain.com",
-        ),
-        (
-            "",
-            "www.plain.com",
-            "",
-            "fail sp=quarantine@plain.com",
-            "_dmarc.www.plain.com _dmarc.plain.com _dmarc.com A www.plain.com",
-        ),
-        (
-            "",
-            "txt.plain.com",
-            "",
-            "fail sp=quarantine@plain.com",
-            "_dmarc.txt.plain.com _dmarc.plain.com _dmarc.com",
-        ),
-        (
-            "",
-            "twice.plain.com",
-            "",
-            "fail sp=quarantine@plain.com",
-            "_dmarc.twice.plain.com _dmarc.plain.com _dmarc.com",
-        ),
-        (
-            "",
-            "no.same.com",
-            "",
-            "fail sp=none@same.com",
-            "_dmarc.no.same.com _dmarc.same.com _dmarc.com",
-        ),
-        (
-            "",
-            "no.plain.com",
-            "spf=pass:x.no.plain.com",
-            "pass np=none@plain.com relaxed",
-            "_dmarc.no.plain.com _dmarc.plain.com _dmarc.com _dmarc.x.no.plain.com A no.plain.com",
-        ),
-        // Strict policies: walked still, to be able to say that relaxed would have done.
-        (
-            "",
-            "strict.com",
-            "spf=pass:b.strict.com",
-            "fail p=reject@strict.com relaxed_only",
-            "_dmarc.strict.com _dmarc.com _dmarc.b.strict.com",
-        ),
-        (
-            "",
-            "half.com",
-            "spf=pass:b.half.com dkim=pass:b.half.com",
-            "pass p=reject@half.com relaxed relaxed_only",
-            "_dmarc.half.com _dmarc.com _dmarc.b.half.com",
-        ),
-    ];
-    check(DiscoveryMethod::TreeWalk, lines).await;
+    let table = r#"
+# Nothing but the author itself: nothing above it is needed.
+plain.com | spf=pass:plain.com dkim=pass:plain.com | pass p=reject@plain.com strict strict | plain.com
+plain.com | spf=pass:esp.net | fail p=reject@plain.com none | plain.com
+# One that shares a top-level domain only.
+plain.com | spf=pass:esp.com | fail p=reject@plain.com none | plain.com com
+# Below the author; asked whether or not it passes in the end.
+plain.com | spf=pass:b.plain.com | pass p=reject@plain.com relaxed | plain.com com b.plain.com
+plain.com | spf=fail:b.plain.com | fail p=reject@plain.com | plain.com com b.plain.com
+# Two with a common parent, and one of them twice.
+plain.com | spf=pass:a.x.plain.com dkim=pass:b.x.plain.com dkim=pass:b.x.plain.com | pass p=reject@plain.com relaxed relaxed | plain.com com a.x.plain.com b.x.plain.com x.plain.com
+# psd=n ends the walk.
+own.com | spf=pass:b.own.com dkim=pass:esp.com | pass p=reject@own.com relaxed none | own.com b.own.com
+plain.com | dkim=pass:cut.plain.com | fail p=reject@plain.com none | plain.com com cut.plain.com
+cut.plain.com | dkim=pass:plain.com | fail p=quarantine@cut.plain.com none | cut.plain.com
+# Nothing applies: nobody's alignment is of interest.
+esp.com | dkim=pass:b.esp.com | none | esp.com com
+both.com | dkim=pass:b.both.com | none | both.com com
+bare.plain.com | spf=pass:plain.com | none | bare.plain.com
+# np: existence asked once, and only if it decides.
+no.plain.com | | fail np=none@plain.com | no.plain.com plain.com com A no.plain.com
+www.plain.com | | fail sp=quarantine@plain.com | www.plain.com plain.com com A www.plain.com
+txt.plain.com | | fail sp=quarantine@plain.com | txt.plain.com plain.com com
+twice.plain.com | | fail sp=quarantine@plain.com | twice.plain.com plain.com com
+no.same.com | | fail sp=none@same.com | no.same.com same.com com
+no.plain.com | spf=pass:x.no.plain.com | pass np=none@plain.com relaxed | no.plain.com plain.com com x.no.plain.com A no.plain.com
+# Strict policies: walked still, to be able to say that relaxed would have done.
+strict.com | spf=pass:b.strict.com | fail p=reject@strict.com relaxed_only | strict.com com b.strict.com
+half.com | spf=pass:b.half.com dkim=pass:b.half.com | pass p=reject@half.com relaxed relaxed_only | half.com com b.half.com
+"#;
+    check(DiscoveryMethod::TreeWalk, table).await;
 }
 
 #[tokio::test]
 async fn failures_decide_nothing_but_temperror() {
-    let lines: &[Line<'_>] = &[
-        // The policy itself.
-        (
-            ";servfail _dmarc.plain.com.",
-            "plain.com",
-            "dkim=pass:plain.com",
-            "temperror",
-            "_dmarc.plain.com",
-        ),
-        (
-            ";timeout _dmarc.plain.com.",
-            "www.plain.com",
-            "",
-            "temperror",
-            "_dmarc.www.plain.com _dmarc.plain.com",
-        ),
-        (
-            ";timeout _dmarc.com.",
-            "www.plain.com",
-            "",
-            "temperror",
-            "_dmarc.www.plain.com _dmarc.plain.com _dmarc.com",
-        ),
-        (
-            ";timeout _dmarc.com.",
-            "plain.com",
-            "",
-            "fail p=reject@plain.com",
-            "_dmarc.plain.com",
-        ),
-        // What is above the record that both walks pass can't part them.
-        (
-            ";timeout _dmarc.com.",
-            "plain.com",
-            "spf=pass:b.plain.com",
-            "pass p=reject@plain.com relaxed",
-            "_dmarc.plain.com _dmarc.com _dmarc.b.plain.com",
-        ),
-        (
-            ";timeout _dmarc.com.",
-            "plain.com",
-            "spf=pass:cut.plain.com",
-            "fail p=reject@plain.com none",
-            "_dmarc.plain.com _dmarc.com _dmarc.cut.plain.com",
-        ),
-        (
-            ";timeout _dmarc.com.",
-            "plain.com",
-            "spf=pass:esp.com",
-            "temperror p=reject@plain.com unknown",
-            "_dmarc.plain.com _dmarc.com",
-        ),
-        (
-            ";timeout _dmarc.com.",
-            "plain.com",
-            "spf=fail:esp.com",
-            "fail p=reject@plain.com",
-            "_dmarc.plain.com _dmarc.com",
-        ),
-        (
-            ";timeout _dmarc.com.",
-            "plain.com",
-            "spf=pass:esp.net dkim=pass:plain.com",
-            "pass p=reject@plain.com none strict",
-            "_dmarc.plain.com",
-        ),
-        // The identifier's own walk.
-        (
-            ";servfail _dmarc.b.plain.com.",
-            "plain.com",
-            "spf=pass:b.plain.com",
-            "temperror p=reject@plain.com unknown",
-            "_dmarc.plain.com _dmarc.com _dmarc.b.plain.com",
-        ),
-        (
-            ";servfail _dmarc.b.plain.com.",
-            "plain.com",
-            "spf=pass:b.plain.com dkim=pass:plain.com",
-            "pass p=reject@plain.com unknown strict",
-            "_dmarc.plain.com _dmarc.com _dmarc.b.plain.com",
-        ),
-        (
-            ";servfail _dmarc.b.plain.com.",
-            "plain.com",
-            "spf=softfail:b.plain.com",
-            "fail p=reject@plain.com",
-            "_dmarc.plain.com _dmarc.com _dmarc.b.plain.com",
-        ),
-        // Under a strict policy the names differ, whatever DNS would have said.
-        (
-            ";servfail _dmarc.b.strict.com.",
-            "strict.com",
-            "spf=pass:b.strict.com",
-            "fail p=reject@strict.com none",
-            "_dmarc.strict.com _dmarc.com _dmarc.b.strict.com",
-        ),
-        // The results themselves.
-        (
-            "",
-            "plain.com",
-            "spf=temperror:plain.com",
-            "temperror p=reject@plain.com",
-            "_dmarc.plain.com",
-        ),
-        (
-            "",
-            "plain.com",
-            "spf=temperror:b.plain.com dkim=fail:plain.com",
-            "temperror p=reject@plain.com",
-            "_dmarc.plain.com _dmarc.com _dmarc.b.plain.com",
-        ),
-        (
-            "",
-            "plain.com",
-            "spf=temperror:esp.net dkim=permerror:plain.com",
-            "fail p=reject@plain.com",
-            "_dmarc.plain.com",
-        ),
-        (
-            "",
-            "plain.com",
-            "dkim=temperror:plain.com",
-            "temperror p=reject@plain.com",
-            "_dmarc.plain.com",
-        ),
-        (
-            "",
-            "plain.com",
-            "dkim=temperror:plain.com dkim=pass:plain.com",
-            "pass p=reject@plain.com strict",
-            "_dmarc.plain.com",
-        ),
-        (
-            "",
-            "strict.com",
-            "dkim=temperror:b.strict.com",
-            "fail p=reject@strict.com",
-            "_dmarc.strict.com _dmarc.com _dmarc.b.strict.com",
-        ),
-        (
-            "",
-            "esp.com",
-            "spf=temperror:esp.com",
-            "none",
-            "_dmarc.esp.com _dmarc.com",
-        ),
-        // Existence.
-        (
-            ";servfail no.plain.com.",
-            "no.plain.com",
-            "",
-            "temperror",
-            "_dmarc.no.plain.com _dmarc.plain.com _dmarc.com A no.plain.com",
-        ),
-        (
-            ";servfail no.plain.com.",
-            "no.plain.com",
-            "dkim=pass:no.plain.com",
-            "pass sp=quarantine@plain.com strict",
-            "_dmarc.no.plain.com _dmarc.plain.com _dmarc.com A no.plain.com",
-        ),
-    ];
-    check(DiscoveryMethod::TreeWalk, lines).await;
+    let table = r#"
+# The policy itself.
++ ;servfail _dmarc.plain.com.
+plain.com | dkim=pass:plain.com | temperror | plain.com
++ ;timeout _dmarc.plain.com.
+www.plain.com | | temperror | www.plain.com plain.com
++ ;timeout _dmarc.com.
+www.plain.com | | temperror | www.plain.com plain.com com
++ ;timeout _dmarc.com.
+plain.com | | fail p=reject@plain.com | plain.com
+# What is above the record that both walks pass can't part them.
++ ;timeout _dmarc.com.
+plain.com | spf=pass:b.plain.com | pass p=reject@plain.com relaxed | plain.com com b.plain.com
++ ;timeout _dmarc.com.
+plain.com | spf=pass:cut.plain.com | fail p=reject@plain.com none | plain.com com cut.plain.com
++ ;timeout _dmarc.com.
+plain.com | spf=pass:esp.com | temperror p=reject@plain.com unknown | plain.com com
++ ;timeout _dmarc.com.
+plain.com | spf=fail:esp.com | fail p=reject@plain.com | plain.com com
++ ;timeout _dmarc.com.
+plain.com | spf=pass:esp.net dkim=pass:plain.com | pass p=reject@plain.com none strict | plain.com
+# The identifier's own walk.
++ ;servfail _dmarc.b.plain.com.
+plain.com | spf=pass:b.plain.com | temperror p=reject@plain.com unknown | plain.com com b.plain.com
++ ;servfail _dmarc.b.plain.com.
+plain.com | spf=pass:b.plain.com dkim=pass:plain.com | pass p=reject@plain.com unknown strict | plain.com com b.plain.com
++ ;servfail _dmarc.b.plain.com.
+plain.com | spf=softfail:b.plain.com | fail p=reject@plain.com | plain.com com b.plain.com
+# Under a strict policy the names differ, whatever DNS would have said.
++ ;servfail _dmarc.b.strict.com.
+strict.com | spf=pass:b.strict.com | fail p=reject@strict.com none | strict.com com b.strict.com
+# The results themselves.
+plain.com | spf=temperror:plain.com | temperror p=reject@plain.com | plain.com
+plain.com | spf=temperror:b.plain.com dkim=fail:plain.com | temperror p=reject@plain.com | plain.com com b.plain.com
+plain.com | spf=temperror:esp.net dkim=permerror:plain.com | fail p=reject@plain.com | plain.com
+plain.com | dkim=temperror:plain.com | temperror p=reject@plain.com | plain.com
+plain.com | dkim=temperror:plain.com dkim=pass:plain.com | pass p=reject@plain.com strict | plain.com
+strict.com | dkim=temperror:b.strict.com | fail p=reject@strict.com | strict.com com b.strict.com
+esp.com | spf=temperror:esp.com | none | esp.com com
+# Existence.
++ ;servfail no.plain.com.
+no.plain.com | | temperror | no.plain.com plain.com com A no.plain.com
++ ;servfail no.plain.com.
+no.plain.com | dkim=pass:no.plain.com | pass sp=quarantine@plain.com strict | no.plain.com plain.com com A no.plain.com
+"#;
+    check(DiscoveryMethod::TreeWalk, table).await;
 }
 
 #[tokio::test]
 async fn odd_domains_and_records() {
-    let lines: &[Line<'_>] = &[
-        // A public suffix as author, and names below it.
-        (
-            "",
-            "bank",
-            "spf=pass:bank",
-            "pass p=quarantine@bank strict",
-            "_dmarc.bank",
-        ),
-        (
-            "",
-            "bank",
-            "spf=pass:giant.bank",
-            "fail p=quarantine@bank none",
-            "_dmarc.bank _dmarc.giant.bank",
-        ),
-        (
-            "",
-            "giant.bank",
-            "dkim=pass:bank",
-            "fail sp=reject@bank none",
-            "_dmarc.giant.bank _dmarc.bank A giant.bank",
-        ),
-        (
-            "",
-            "no.bank",
-            "",
-            "fail np=none@bank",
-            "_dmarc.no.bank _dmarc.bank A no.bank",
-        ),
-        (
-            "",
-            "mega.bank",
-            "",
-            "fail p=none@mega.bank",
-            "_dmarc.mega.bank",
-        ),
-        (
-            "",
-            "a.b.mega.bank",
-            "dkim=pass:c.mega.bank",
-            "pass p=none@mega.bank relaxed",
-            "_dmarc.a.b.mega.bank _dmarc.b.mega.bank _dmarc.mega.bank _dmarc.bank _dmarc.c.mega.bank",
-        ),
-        // A top-level domain with a record but without psd=y is everybody's organization.
-        (
-            "",
-            "a.loose",
-            "spf=pass:b.loose",
-            "pass p=reject@loose relaxed",
-            "_dmarc.a.loose _dmarc.loose _dmarc.b.loose",
-        ),
-        (
-            "",
-            "localhost",
-            "spf=pass:localhost",
-            "none",
-            "_dmarc.localhost",
-        ),
-        // Names between the author and its organization don't set the policy.
-        (
-            "_dmarc.m.plain.com. TXT \"v=DMARC1; p=none; sp=none\"",
-            "a.m.plain.com",
-            "",
-            "fail np=none@plain.com",
-            "_dmarc.a.m.plain.com _dmarc.m.plain.com _dmarc.plain.com _dmarc.com A a.m.plain.com",
-        ),
-        // Nor does one that cannot be used pass the word on.
-        (
-            "_dmarc.z.com. TXT \"v=DMARC1; psd=n\"",
-            "a.z.com",
-            "",
-            "none",
-            "_dmarc.a.z.com _dmarc.z.com",
-        ),
-        // Aliases: NXDOMAIN of the target is NXDOMAIN.
-        (
-            "",
-            "stray.example",
-            "",
-            "none",
-            "_dmarc.stray.example _dmarc.example",
-        ),
-        (
-            "_dmarc.alias.com. CNAME _dmarc.plain.com.",
-            "alias.com",
-            "",
-            "fail p=reject@alias.com",
-            "_dmarc.alias.com",
-        ),
-        // Results that authenticate nothing.
-        (
-            "",
-            "plain.com",
-            "dkim=partial:plain.com spf=neutral:plain.com",
-            "fail p=reject@plain.com",
-            "_dmarc.plain.com",
-        ),
-        (
-            "",
-            "plain.com",
-            "dkim=pass:not..a..domain spf=pass:",
-            "fail p=reject@plain.com",
-            "_dmarc.plain.com",
-        ),
-        (
-            "",
-            "PLAIN.com",
-            "dkim=pass:Plain.COM.",
-            "pass p=reject@plain.com strict",
-            "_dmarc.plain.com",
-        ),
-        // Test mode takes one level off.
-        (
-            "_dmarc.t.net. TXT \"v=DMARC1; p=reject; t=y\"",
-            "t.net",
-            "",
-            "fail p=reject@t.net applied=quarantine",
-            "_dmarc.t.net",
-        ),
-        (
-            "_dmarc.t.net. TXT \"v=DMARC1; p=reject; sp=quarantine; t=y\"",
-            "a.t.net",
-            "",
-            "fail sp=quarantine@t.net applied=none",
-            "_dmarc.a.t.net _dmarc.t.net _dmarc.net",
-        ),
-    ];
-    check(DiscoveryMethod::TreeWalk, lines).await;
+    let table = r#"
+# A public suffix as author, and names below it.
+bank | spf=pass:bank | pass p=quarantine@bank strict | bank
+bank | spf=pass:giant.bank | fail p=quarantine@bank none | bank giant.bank
+giant.bank | dkim=pass:bank | fail sp=reject@bank none | giant.bank bank A giant.bank
+no.bank | | fail np=none@bank | no.bank bank A no.bank
+mega.bank | | fail p=none@mega.bank | mega.bank
+a.b.mega.bank | dkim=pass:c.mega.bank | pass p=none@mega.bank relaxed | a.b.mega.bank b.mega.bank mega.bank bank c.mega.bank
+# A top-level domain with a record but without psd=y is everybody's organization.
+a.loose | spf=pass:b.loose | pass p=reject@loose relaxed | a.loose loose b.loose
+localhost | spf=pass:localhost | none | localhost
+# Names between the author and its organization don't set the policy.
++ _dmarc.m.plain.com. TXT "v=DMARC1; p=none; sp=none"
+a.m.plain.com | | fail np=none@plain.com | a.m.plain.com m.plain.com plain.com com A a.m.plain.com
+# Nor does one that cannot be used pass the word on.
++ _dmarc.z.com. TXT "v=DMARC1; psd=n"
+a.z.com | | none | a.z.com z.com
+# Aliases: NXDOMAIN of the target is NXDOMAIN.
+stray.example | | none | stray.example example
++ _dmarc.alias.com. CNAME _dmarc.plain.com.
+alias.com | | fail p=reject@alias.com | alias.com
+# Results that authenticate nothing.
+plain.com | dkim=partial:plain.com spf=neutral:plain.com | fail p=reject@plain.com | plain.com
+plain.com | dkim=pass:not..a..domain spf=pass: | fail p=reject@plain.com | plain.com
+PLAIN.com | dkim=pass:Plain.COM. | pass p=reject@plain.com strict | plain.com
+# Test mode takes one level off.
++ _dmarc.t.net. TXT "v=DMARC1; p=reject; t=y"
+t.net | | fail p=reject@t.net applied=quarantine | t.net
++ _dmarc.t.net. TXT "v=DMARC1; p=reject; sp=quarantine; t=y"
+a.t.net | | fail sp=quarantine@t.net applied=none | a.t.net t.net net
+"#;
+    check(DiscoveryMethod::TreeWalk, table).await;
 }
 
 #[tokio::test]
 async fn by_the_public_suffix_list() {
-    let lines: &[Line<'_>] = &[
-        (
-            "",
-            "plain.com",
-            "spf=pass:b.plain.com",
-            "pass p=reject@plain.com relaxed",
-            "_dmarc.plain.com",
-        ),
-        (
-            "",
-            "a.b.plain.com",
-            "spf=pass:plain.com",
-            "pass np=none@plain.com relaxed",
-            "_dmarc.a.b.plain.com _dmarc.plain.com A a.b.plain.com",
-        ),
-        (
-            "",
-            "www.plain.com",
-            "spf=pass:esp.com",
-            "fail sp=quarantine@plain.com none",
-            "_dmarc.www.plain.com _dmarc.plain.com A www.plain.com",
-        ),
-        // psd plays no part, nor does what lies between.
-        (
-            "",
-            "cut.plain.com",
-            "spf=pass:plain.com",
-            "pass p=quarantine@cut.plain.com relaxed",
-            "_dmarc.cut.plain.com",
-        ),
-        (
-            "",
-            "mail.esp.com",
-            "spf=pass:esp.com",
-            "none",
-            "_dmarc.mail.esp.com _dmarc.esp.com",
-        ),
-        // RFC 7489 §6.6.3 step 5: several records end the discovery.
-        ("", "twice.plain.com", "", "none", "_dmarc.twice.plain.com"),
-        // A suffix has no organization above it.
-        (
-            "_dmarc.co.uk. TXT \"v=DMARC1; p=reject\"",
-            "a.co.uk",
-            "spf=pass:b.co.uk",
-            "none",
-            "_dmarc.a.co.uk",
-        ),
-        (
-            "_dmarc.co.uk. TXT \"v=DMARC1; p=reject\"",
-            "co.uk",
-            "spf=pass:co.uk",
-            "pass p=reject@co.uk strict",
-            "_dmarc.co.uk",
-        ),
-        (
-            "_dmarc.a.co.uk. TXT \"v=DMARC1; p=reject\"",
-            "x.a.co.uk",
-            "spf=pass:b.co.uk dkim=pass:y.a.co.uk",
-            "pass p=reject@a.co.uk none relaxed",
-            "_dmarc.x.a.co.uk _dmarc.a.co.uk",
-        ),
-        (
-            "",
-            "strict.com",
-            "spf=pass:b.strict.com",
-            "fail p=reject@strict.com relaxed_only",
-            "_dmarc.strict.com",
-        ),
-        (
-            ";servfail _dmarc.plain.com.",
-            "www.plain.com",
-            "",
-            "temperror",
-            "_dmarc.www.plain.com _dmarc.plain.com",
-        ),
-    ];
-    check(DiscoveryMethod::Psl, lines).await;
+    let table = r#"
+plain.com | spf=pass:b.plain.com | pass p=reject@plain.com relaxed | plain.com
+a.b.plain.com | spf=pass:plain.com | pass np=none@plain.com relaxed | a.b.plain.com plain.com A a.b.plain.com
+www.plain.com | spf=pass:esp.com | fail sp=quarantine@plain.com none | www.plain.com plain.com A www.plain.com
+# psd plays no part, nor does what lies between.
+cut.plain.com | spf=pass:plain.com | pass p=quarantine@cut.plain.com relaxed | cut.plain.com
+mail.esp.com | spf=pass:esp.com | none | mail.esp.com esp.com
+# RFC 7489 §6.6.3 step 5: several records end the discovery.
+twice.plain.com | | none | twice.plain.com
+# A suffix has no organization above it.
++ _dmarc.co.uk. TXT "v=DMARC1; p=reject"
+a.co.uk | spf=pass:b.co.uk | none | a.co.uk
++ _dmarc.co.uk. TXT "v=DMARC1; p=reject"
+co.uk | spf=pass:co.uk | pass p=reject@co.uk strict | co.uk
++ _dmarc.a.co.uk. TXT "v=DMARC1; p=reject"
+x.a.co.uk | spf=pass:b.co.uk dkim=pass:y.a.co.uk | pass p=reject@a.co.uk none relaxed | x.a.co.uk a.co.uk
+strict.com | spf=pass:b.strict.com | fail p=reject@strict.com relaxed_only | strict.com
++ ;servfail _dmarc.plain.com.
+www.plain.com | | temperror | www.plain.com plain.com
+"#;
+    check(DiscoveryMethod::Psl, table).await;
 }
 
 #[tokio::test]
