@@ -227,3 +227,55 @@ pub fn sha256(context: Context) -> Sha256 {
 const GATHER: usize = 2048;
 /// Pieces from this size on go into the hash without being copied.
 const DIRECT: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::digest::digest;
+    use proptest::prelude::*;
+
+    fn hashes(body: &[u8], step: usize, requests: &[BodyRequest]) -> BodyHashes {
+        let mut hasher = BodyHasher::new(requests.iter().copied());
+        for piece in body.chunks(step) {
+            hasher.update(piece);
+        }
+        hasher.finish()
+    }
+
+    proptest! {
+        #[test]
+        fn prefixes_share_one_hash(
+            body in "[a-z ]{0,60}(\r\n[a-z ]{0,60}){0,90}",
+            limits in prop::collection::vec(0_u64..6000, 0..6),
+            step in 1_usize..700,
+        ) {
+            let canon = Canon::Simple;
+            let canonical = format!("{}\r\n", body.trim_end_matches("\r\n"));
+            let limits = limits.into_iter().map(Some).chain([None]);
+            let requests: Vec<_> = limits.map(|limit| BodyRequest { canon, limit }).collect();
+            let found = hashes(body.as_bytes(), step, &requests);
+            for request in requests {
+                let length = request.limit.map_or(canonical.len(), |limit| limit as usize);
+                let expected = match canonical.as_bytes().get(..length) {
+                    None => BodyHash::TooShort,
+                    Some(prefix) => BodyHash::Hashed {
+                        digest: digest(&SHA256, prefix).as_ref().try_into().unwrap(),
+                        unsigned: (canonical.len() - length) as u64,
+                    },
+                };
+                prop_assert_eq!(found.find(request), Some(expected));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_wanted_is_done_at_once() {
+        assert!(BodyHasher::new([]).is_done());
+        let request = BodyRequest {
+            canon: Canon::Relaxed,
+            limit: Some(0),
+        };
+        assert!(!BodyHasher::new([request]).is_done());
+        assert_eq!(hashes(b"x", 1, &[]).find(request), None);
+    }
+}

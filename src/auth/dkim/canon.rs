@@ -240,3 +240,127 @@ const LINE_ENDS: &[u8] = &{
     }
     text
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    impl Sink for Vec<u8> {
+        fn push(&mut self, octets: &[u8]) {
+            self.extend_from_slice(octets);
+        }
+
+        fn count(&self) -> u64 {
+            self.len() as u64
+        }
+    }
+
+    fn canonical<'a>(canon: Canon, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut body = BodyCanon::new(canon);
+        for piece in pieces {
+            body.update(piece, &mut out);
+        }
+        body.finish(&mut out);
+        out
+    }
+
+    /// RFC 6376 §3.4.3 and §3.4.4, sentence by sentence, on a whole body.
+    fn naive(canon: Canon, body: &[u8]) -> Vec<u8> {
+        let text: String = body.iter().map(|b| char::from(*b)).collect();
+        let relax = |line: &str| {
+            let mut squeezed = line.replace('\t', " ");
+            while squeezed.contains("  ") {
+                squeezed = squeezed.replace("  ", " ");
+            }
+            squeezed.trim_end_matches(' ').to_owned()
+        };
+        let lines = text.split("\r\n");
+        let mut text = match canon {
+            Canon::Simple => text.clone(),
+            Canon::Relaxed => lines.map(relax).collect::<Vec<_>>().join("\r\n"),
+        };
+        while text.ends_with("\r\n") {
+            text.truncate(text.len() - 2);
+        }
+        if canon == Canon::Simple || !text.is_empty() {
+            text.push_str("\r\n");
+        }
+        text.chars().map(|c| c as u8).collect()
+    }
+
+    #[test]
+    fn bodies() {
+        for (body, simple, relaxed) in [
+            ("", "\r\n", ""),
+            ("\r\n", "\r\n", ""),
+            ("\r\n\r\n", "\r\n", ""),
+            ("  ", "  \r\n", ""),
+            (" \r\n\t\r\n", " \r\n\t\r\n", ""),
+            ("a", "a\r\n", "a\r\n"),
+            ("a \t\r\n\r\n \r\n", "a \t\r\n\r\n \r\n", "a\r\n"),
+            ("\r\n\r\na", "\r\n\r\na\r\n", "\r\n\r\na\r\n"),
+            (" a\t b\r\n", " a\t b\r\n", " a b\r\n"),
+            // A CR or LF alone ends no line.
+            ("a \rb \n", "a \rb \n\r\n", "a \rb \n\r\n"),
+            ("a\r\r\n", "a\r\r\n", "a\r\r\n"),
+            ("a\r", "a\r\r\n", "a\r\r\n"),
+            ("a\n\n", "a\n\n\r\n", "a\n\n\r\n"),
+        ] {
+            for (canon, expected) in [(Canon::Simple, simple), (Canon::Relaxed, relaxed)] {
+                let whole = canonical(canon, [body.as_bytes()]);
+                assert_eq!(whole, expected.as_bytes(), "{canon:?} {body:?}");
+                let octets = canonical(canon, body.as_bytes().chunks(1));
+                assert_eq!(octets, expected.as_bytes(), "{canon:?} {body:?} by octet");
+            }
+        }
+    }
+
+    #[test]
+    fn fields() {
+        for (name, value, relaxed) in [
+            ("SUBJect", " AbC", "subject:AbC\r\n"),
+            ("B ", " Y\t\r\n\tZ  ", "b:Y Z\r\n"),
+            ("X", "", "x:\r\n"),
+            ("X", " \r\n \t", "x:\r\n"),
+            ("X", "a\r\n\r\n b", "x:a\r\n b\r\n"),
+            ("X", "a\rb \n", "x:a\rb \n\r\n"),
+        ] {
+            let mut out = Vec::new();
+            Canon::Relaxed.field(name.as_bytes(), value.as_bytes(), &mut out);
+            assert_eq!(out, relaxed.as_bytes(), "{value:?}");
+            out.clear();
+            Canon::Simple.field(name.as_bytes(), value.as_bytes(), &mut out);
+            assert_eq!(out, format!("{name}:{value}\r\n").as_bytes());
+        }
+    }
+
+    /// Bodies of what matters, long enough to fill several blocks.
+    fn body() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => Just(&b"word"[..]),
+            2 => Just(&b" "[..]),
+            2 => Just(&b"\r\n"[..]),
+            1 => Just(&b"\t"[..]),
+            1 => Just(&b"\r"[..]),
+            1 => Just(&b"\n"[..]),
+            1 => Just(&b"\xff"[..]),
+            1 => Just(&[b'x'; 200][..]),
+        ];
+        prop::collection::vec(piece, 0..120).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_equals_the_whole(body in body(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12)) {
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
+            cuts.extend([0, body.len()]);
+            cuts.sort_unstable();
+            for canon in [Canon::Simple, Canon::Relaxed] {
+                let pieces = cuts.windows(2).map(|cut| &body[cut[0]..cut[1]]);
+                prop_assert_eq!(canonical(canon, pieces), naive(canon, &body));
+            }
+        }
+    }
+}
