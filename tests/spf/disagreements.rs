@@ -177,11 +177,15 @@ const LIMITED_EXPLANATION: Disagreement = Disagreement {
 const REVERSE_OWNER: &str = "RFC 7208 §4.6.4: the set of and contents of PTR records are under control of the owner of the IP address actually making the connection";
 
 impl Compared {
+    pub fn is_one_of(&self, ids: &[&str]) -> bool {
+        ids.contains(&self.case.id.as_str())
+    }
+
     fn both_fail(&self) -> bool {
         self.ours.result == SpfResult::Fail && self.theirs.answer.result == "fail"
     }
 
-    fn our_problem(&self, words: &str) -> bool {
+    pub fn our_problem(&self, words: &str) -> bool {
         let problem = self.ours.grounds.problem.as_deref();
         problem.is_some_and(|problem| problem.contains(words))
     }
@@ -191,7 +195,7 @@ impl Compared {
     }
 
     /// The term that decided for us is a mechanism of this name.
-    fn matched(&self, mechanism: &str) -> bool {
+    pub fn matched(&self, mechanism: &str) -> bool {
         let matched = self.ours.grounds.matched.as_ref();
         matched.is_some_and(|matched| {
             let term = matched.term.to_lowercase();

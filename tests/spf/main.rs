@@ -4,12 +4,15 @@ mod case;
 mod corners;
 mod disagreements;
 mod generated;
+mod mail_auth_disagreements;
+mod mail_auth_peer;
 mod openspf;
 mod openspf_live;
 mod peers;
 mod pyspf_peer;
 mod viaspf_peer;
 mod zone_data;
+mod zone_server;
 
 #[path = "../support/aside.rs"]
 mod aside;

@@ -2,7 +2,10 @@
 
 use crate::case::{Answer, Case, PeerAnswer};
 use crate::disagreements::{Compared, Disagreement, PYSPF, VIASPF};
-use crate::{corners, generated, openspf, pyspf_peer, viaspf_peer};
+use crate::generated::{self, Style};
+use crate::mail_auth_disagreements::MAIL_AUTH;
+use crate::mail_auth_peer::MailAuth;
+use crate::{corners, openspf, pyspf_peer, viaspf_peer};
 use alignd::auth::spf::SpfOutcome;
 use std::collections::BTreeMap;
 
@@ -32,6 +35,20 @@ async fn pyspf_differs_only_where_a_sentence_decides() {
     tally.finish("pyspf", PYSPF);
 }
 
+#[tokio::test]
+async fn mail_auth_differs_only_where_a_sentence_decides() {
+    let peer = MailAuth::start().await;
+    let mut tally = Tally::default();
+    let suite = openspf::cases()
+        .into_iter()
+        .map(|suite_case| suite_case.case);
+    for case in suite.chain(generated::cases(Style::Plain, 500)) {
+        let theirs = peer.answer(&case).await;
+        tally.add(case.ours().await, theirs, case, MAIL_AUTH);
+    }
+    tally.finish("mail-auth", MAIL_AUTH);
+}
+
 /// The suite's cases, the corners, and `generated` others.
 fn cases(generated: usize) -> impl Iterator<Item = Case> {
     let suite = openspf::cases()
@@ -39,7 +56,7 @@ fn cases(generated: usize) -> impl Iterator<Item = Case> {
         .map(|suite_case| suite_case.case);
     suite
         .chain(corners::cases())
-        .chain(generated::cases(generated))
+        .chain(generated::cases(Style::Wild, generated))
 }
 
 /// What came of comparing with one peer.

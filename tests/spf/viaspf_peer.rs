@@ -62,8 +62,15 @@ impl Lookup for Adapter {
         'n: 'f,
     {
         Box::pin(async move {
-            let host = |mx: &dns::MxRecord| Name::new(mx.exchange.as_str()).ok();
-            found(self.0.mx(&query(name)?).await, host)
+            // viaspf's documentation: "Implementers may want to order the returned vector by MX
+            // preference."
+            let host = |mx: &dns::MxRecord| {
+                let name = Name::new(mx.exchange.as_str()).ok()?;
+                Some((mx.preference, mx.exchange.clone(), name))
+            };
+            let mut hosts = found(self.0.mx(&query(name)?).await, host)?;
+            hosts.sort_by_key(|(preference, exchange, _)| (*preference, exchange.clone()));
+            Ok(hosts.into_iter().map(|(_, _, name)| name).collect())
         })
     }
 

@@ -68,18 +68,20 @@ impl<R: Resolver> Check<'_, R> {
     ) -> Result<bool, Exception> {
         let answer = found(name, self.resolver.mx(name).await)?;
         self.limits.count_if_void(name, &answer)?;
-        // A null MX (RFC 7505) names no host.
-        let exchanges = answer.records().iter().map(|mx| &mx.exchange);
-        let hosts: Vec<&QueryName> = exchanges.filter(|name| !name.is_root()).collect();
+        // A null MX (RFC 7505) names no host. The order of an answer is chance, so it must not decide
+        // whether a match or a failure is met first.
+        let exchanges = answer.records().iter();
+        let mut hosts: Vec<_> = exchanges.filter(|mx| !mx.exchange.is_root()).collect();
+        hosts.sort_by_key(|mx| (mx.preference, &mx.exchange));
         // RFC 7208 §4.6.4: "If this limit is exceeded, the "mx" mechanism MUST produce a "permerror"
-        // result." Counted before any is asked, so that the result does not depend on their order.
+        // result." Counted before any is asked.
         if hosts.len() > MAX_EXCHANGES {
             return Err(Exception::Permerror(format!(
                 "{name} has more than 10 MX records"
             )));
         }
         for host in hosts {
-            if self.has_address(host, prefixes).await? {
+            if self.has_address(&host.exchange, prefixes).await? {
                 return Ok(true);
             }
         }
