@@ -13,17 +13,29 @@ use alignd::domain::DomainName;
 use alignd::message::HeaderField;
 use alignd::message::authentication_results::{Field, claim};
 use alignd::message::author::{Author, author};
+use alignd::message::identifiers;
 use alignd::message::parse::Message;
+use alignd::message::received::client_behind;
 use alignd::time::Timestamp;
 use futures_util::FutureExt;
 
 /// A message is split into fields and body: nothing lost but line ends, no field with a fold's CRLF.
+/// What identifies it fits into its bounds, whatever it is called.
 pub fn header(data: &[u8]) {
     let message = Message::parse(data);
     for field in &message.fields {
         assert!(!field.name.is_empty());
         assert!(field.name.len() + field.value.len() <= 2 * data.len() + 2);
     }
+    let value = data.split(|octet| *octet == b'\n').next_back();
+    let named = |name| [HeaderField::new(name, value.unwrap_or_default())];
+    let id = identifiers::message_id(&named("Message-ID")).unwrap_or_default();
+    let list = identifiers::list_id(&named("List-Id")).unwrap_or_default();
+    assert!(id.chars().count() <= 998 && list.len() <= 3 * 255);
+    assert!(!id.contains(char::is_control) && !list.contains(char::is_control));
+    identifiers::nature(&message.fields, true);
+    let client = client_behind(&named("Received"), |address| address.is_loopback());
+    assert!(client.is_none_or(|client| !client.address.is_loopback()));
 }
 
 /// From has one author, or the reason why not; every domain it yields is a domain.

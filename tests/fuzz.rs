@@ -74,6 +74,10 @@ fn header() {
             "From a\n",
             "\0",
             "Name : v\n",
+            " from h (n [192.0.2.1]) by r; x",
+            " from [127.0.0.1] (helo=h) by r; x",
+            " from h (192.0.2.1) by r; x",
+            " L <l.example>",
         ],
     );
 }

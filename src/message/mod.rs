@@ -1,8 +1,13 @@
 //! A message as bytes: header fields and what is read from and written to them. No I/O.
 //!
-//! `author` finds the Author Domain(s) in From, `authentication_results` reads and writes RFC 8601
-//! fields, `received` finds a client's address in trusted Received fields, `identifiers` reads
-//! Message-ID and List-Id. Everything in a message is the sender's: bounded, never trusted.
+//! - `parse` splits a file or takes what a milter is given
+//! - `author` finds the Author Domain(s) in From
+//! - `authentication_results` reads and writes RFC 8601 fields and finds the forged ones
+//! - `received` finds a client's address in trusted Received fields
+//! - `identifiers` reads Message-ID and List-Id, and tells reports and bounces from other mail
+//! - `cursor` reads the white space, comments and quoted strings they are all made of
+//!
+//! Everything in a message is the sender's: bounded, never trusted.
 
 pub mod authentication_results;
 pub mod author;

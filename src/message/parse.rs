@@ -79,13 +79,18 @@ fn with_crlf_folds(value: &[u8]) -> Vec<u8> {
     fixed
 }
 
-/// Takes off the line that mbox files put before each message ("From a@x.example Sun Nov 22 ...").
-/// No header field can look like it: a space stands where the colon must.
+/// Takes off the lines that mbox files put before each message ("From a@x.example Sun Nov 22 ...",
+/// ">From ..." where one was quoted). No header field can look like it: a space stands where the colon must.
 fn without_mbox_line(file: &[u8]) -> &[u8] {
-    if file.starts_with(b"From ") && split_at_colon(next_line(file).0).is_none() {
-        next_line(file).1
-    } else {
-        file
+    let mut rest = file;
+    loop {
+        let (line, after) = next_line(rest);
+        let quoted = line.iter().take_while(|octet| **octet == b'>').count();
+        let text = line.get(quoted..).unwrap_or_default();
+        if !text.starts_with(b"From ") || split_at_colon(line).is_some() {
+            return rest;
+        }
+        rest = after;
     }
 }
 
@@ -177,6 +182,7 @@ mod tests {
             "From: a@x.example\r\nSubject: b\r\n\r\nc\r\n",
             "From: a@x.example\nSubject: b\n\nc\n",
             "From a@x.example Sun Nov 22 14:04:12 2026\nFrom: a@x.example\nSubject: b\n\nc\n",
+            "From a\n>From b\nFrom: a@x.example\nSubject: b\n\nc\n",
             "From : a@x.example\nSubject \t: b\n\nc\n",
         ] {
             check(file.as_bytes(), plain, "c\r\n");

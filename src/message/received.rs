@@ -131,7 +131,7 @@ fn exchange(helo: &str, parts: &[&str]) -> Option<ReceivedClient> {
         return None;
     };
     Some(ReceivedClient {
-        address: without_zone(address).parse().ok()?,
+        address: parsed(address)?,
         helo: bounded(helo),
         name: None,
     })
@@ -180,12 +180,16 @@ fn literal(text: &str) -> Option<IpAddr> {
         Some((tag, address)) if tag.eq_ignore_ascii_case("IPv6:") => address,
         _ => text,
     };
-    without_zone(address).parse().ok()
+    parsed(address)
 }
 
-/// Exchange writes `fe80::1%6`.
-fn without_zone(address: &str) -> &str {
-    address.split('%').next().unwrap_or_default()
+/// Without its zone (Exchange writes `fe80::1%6`); an IPv4 address in IPv6's clothes is IPv4.
+fn parsed(address: &str) -> Option<IpAddr> {
+    let address = address.split('%').next()?;
+    address
+        .parse()
+        .ok()
+        .map(|address: IpAddr| address.to_canonical())
 }
 
 fn text(octets: &[u8]) -> Option<&str> {
@@ -302,6 +306,7 @@ mod tests {
         let helo = Some("helo.example");
         for from in [
             "[192.0.2.1] (helo=helo.example)",
+            "[::ffff:192.0.2.1] (helo=helo.example)",
             "[192.0.2.1] (port=36562 helo=helo.example)",
             "[192.0.2.1] (helo=helo.example ident=root)",
             "helo.example ([192.0.2.1])",
