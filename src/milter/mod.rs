@@ -1,17 +1,74 @@
 //! The milter entrance: mail comes in here from Postfix or Sendmail.
 //!
 //! From the wire upwards: `listener` and `accept` (sockets, the loop), `packet` and `stream` (octets
-//! below indymilter), `link` (what a connection's stream and callbacks share). `settings` is what the
-//! operator says about it.
+//! below indymilter), `link` (what a connection's stream and callbacks share), `negotiate`, `callbacks`
+//! (translation), `client` and `header` (what an MTA says), `session` (a message's stages), `asking`
+//! (look-ups under way), `judge` (decide, record, answer), `reply` (the answer as milter actions).
+//! `settings` is what the operator says about all of it.
+//!
+//! Reaches DNS through the resolver it is given and writes to the store; reads no configuration.
 
 mod accept;
+mod asking;
+mod callbacks;
+mod client;
+mod header;
+mod judge;
 mod link;
 mod listener;
+mod negotiate;
 mod packet;
+mod reply;
+mod session;
 pub mod settings;
 mod stream;
 
 pub use accept::{Limits, serve};
 pub use link::{Fate, Link, OnAnswer, Phase, Socket};
 pub use listener::{BindError, Listener, bind};
-pub use settings::{HostPattern, MilterSettings, SenderPattern, SocketSpec, TrustSettings};
+pub use settings::{
+    HostPattern, MilterSettings, OnStoreFailure, SenderPattern, Settings, SocketSpec, TrustSettings,
+};
+
+use crate::auth::dkim::KeyCache;
+use crate::dns::Resolver;
+use crate::store::Store;
+use crate::time::Clock;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The handles that judging a message takes.
+pub struct Service<R> {
+    /// A message takes what is there when it begins.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    pub resolver: Arc<R>,
+    pub keys: KeyCache,
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    /// How often an MTA that waits for an answer hears that there will be one; [`PROGRESS`] but in tests.
+    pub progress: Duration,
+}
+
+/// Postfix starts `milter_content_timeout` (300 s by default) anew each time; Sendmail keeps its own.
+pub const PROGRESS: Duration = Duration::from_secs(10);
+
+/// Judges the mail of every MTA that connects, until `shutdown` turns true and the mails in hand are
+/// finished, or `grace` is over. Returns how many connections were left then.
+pub async fn run<R: Resolver + 'static>(
+    listeners: Vec<Listener>,
+    service: Arc<Service<R>>,
+    shutdown: watch::Receiver<bool>,
+    grace: Duration,
+) -> usize {
+    let settings = service.settings.clone();
+    let limits = move || {
+        let settings = settings.borrow();
+        Limits {
+            max_connections: settings.milter.max_connections,
+            idle_timeout: settings.milter.idle_timeout,
+        }
+    };
+    let make = move |link| callbacks::callbacks(&service, link);
+    serve(listeners, limits, make, shutdown, grace).await
+}

@@ -4,12 +4,37 @@
 //! a pattern. Reads no file; opens no socket.
 
 use crate::address::ReversePath;
+use crate::auth::dkim::DkimSettings;
 use crate::domain::DomainName;
+use crate::message::authentication_results::claim::claims_to_be;
+use crate::policy::PolicySettings;
+use crate::word::words;
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Everything that is set about one message: taken once, when it begins, exchanged whole at a reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `identity.authserv_id`, RFC 8601 §2.5.
+    pub authserv_id: String,
+    pub milter: MilterSettings,
+    pub trust: TrustSettings,
+    pub dkim: DkimSettings,
+    pub policy: PolicySettings,
+    /// `dns.message_deadline`
+    pub dns_deadline: Duration,
+    pub on_store_failure: OnStoreFailure,
+    /// `store.local_parts`
+    pub local_parts: bool,
+}
+
+words! {
+    /// `store.on_failure`: what is done with mail whose verdict cannot be stored.
+    OnStoreFailure { Tempfail = "tempfail", Accept = "accept" }
+}
 
 /// `[milter]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +94,31 @@ pub enum SenderPattern {
     Domain(DomainName),
     /// Every address in a domain below this one; written with a dot in front.
     Below(DomainName),
+}
+
+impl Settings {
+    /// The defaults, under this authserv-id.
+    pub fn defaults(authserv_id: impl Into<String>) -> Self {
+        Self {
+            authserv_id: authserv_id.into(),
+            milter: MilterSettings::default(),
+            trust: TrustSettings::default(),
+            dkim: DkimSettings::default(),
+            policy: PolicySettings::default(),
+            dns_deadline: Duration::from_secs(20),
+            on_store_failure: OnStoreFailure::Tempfail,
+            local_parts: false,
+        }
+    }
+
+    /// Whether an incoming Authentication-Results field claims to be ours (RFC 8601 §5).
+    pub fn claims_our_results(&self, value: &[u8]) -> bool {
+        let more = self.trust.strip_results_of.iter().map(String::as_str);
+        let ids: Vec<&str> = std::iter::once(self.authserv_id.as_str())
+            .chain(more)
+            .collect();
+        claims_to_be(value, &ids)
+    }
 }
 
 impl HostPattern {

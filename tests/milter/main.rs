@@ -3,5 +3,12 @@
 //! `raw` is a client that sends and reads packets and nothing else; the files beside it are one
 //! subject each.
 
+mod faults;
+mod limits;
+mod mail;
+mod mta;
 mod raw;
+mod running;
+mod sequences;
+mod trust;
 mod wire;

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 /// A connection to a milter.
 pub struct Raw {
     stream: Box<dyn Stream>,
+    offer: [u32; 3],
 }
 
 /// One packet.
@@ -26,10 +27,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 impl Raw {
     pub async fn unix(path: &Path) -> Self {
-        let stream = UnixStream::connect(path).await.unwrap();
-        Self {
+        Self::try_unix(path).await.unwrap()
+    }
+
+    pub async fn try_unix(path: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(path).await?;
+        Ok(Self {
             stream: Box::new(stream),
-        }
+            offer: EVERYTHING,
+        })
     }
 
     pub async fn tcp(address: SocketAddr) -> Self {
@@ -37,17 +43,18 @@ impl Raw {
         stream.set_nodelay(true).unwrap();
         Self {
             stream: Box::new(stream),
+            offer: EVERYTHING,
         }
     }
 
-    /// Offers everything and takes what is asked for.
-    pub async fn negotiate(&mut self) -> Packet {
-        self.offer(6, 0x1ff, 0x1f_ffff).await
+    /// An MTA that offers this version, these actions, these options.
+    pub fn offering(mut self, version: u32, actions: u32, options: u32) -> Self {
+        self.offer = [version, actions, options];
+        self
     }
 
-    pub async fn offer(&mut self, version: u32, actions: u32, options: u32) -> Packet {
-        let words = [version, actions, options];
-        let payload: Vec<u8> = words.iter().flat_map(|w| w.to_be_bytes()).collect();
+    pub async fn negotiate(&mut self) -> Packet {
+        let payload: Vec<u8> = self.offer.iter().flat_map(|w| w.to_be_bytes()).collect();
         self.send('O', &payload).await;
         self.read().await
     }
@@ -64,6 +71,11 @@ impl Raw {
         packet.push(kind as u8);
         packet.extend_from_slice(payload);
         self.stream.write_all(&packet).await
+    }
+
+    /// Sends octets that need be no packets.
+    pub async fn send_octets(&mut self, octets: &[u8]) {
+        self.stream.write_all(octets).await.unwrap();
     }
 
     /// The next packet, within a time that only a failure uses up.
@@ -83,6 +95,11 @@ impl Raw {
         })
     }
 
+    /// Sends no more, and may still read.
+    pub async fn stop_sending(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Whether nothing has come so far.
     pub async fn is_silent(&mut self) -> bool {
         timeout(Duration::from_millis(20), self.stream.read_u8())
@@ -96,3 +113,6 @@ impl Raw {
         read.expect("still connected after a minute").is_err()
     }
 }
+
+/// Version 6 with all that Postfix 3.7 and Sendmail 8.17 offer.
+const EVERYTHING: [u32; 3] = [6, 0x1ff, 0x1f_ffff];

@@ -1,0 +1,128 @@
+//! `Header`: the fields of one message while they arrive, within a bound.
+//!
+//! Owns what is kept when a header is larger than any mail's: nothing may then pass that a whole
+//! reading would refuse, so signatures go first. Counts the fields that claim to be our
+//! Authentication-Results wherever they stand. Judges nothing.
+
+use crate::message::HeaderField;
+
+/// A header, as far as it has come.
+#[derive(Debug, Default)]
+pub struct Header {
+    fields: Vec<HeaderField>,
+    kept: usize,
+    octets: u64,
+    left_out: u64,
+    results: u32,
+    forged: Vec<u32>,
+}
+
+impl Header {
+    /// Takes the next field, as the MTA gives it. `is_forged` says of an Authentication-Results
+    /// field's value whether it claims to be ours.
+    pub fn push(&mut self, name: &[u8], value: &[u8], is_forged: impl FnOnce(&[u8]) -> bool) {
+        let field = HeaderField::from_milter(name, value);
+        let size = field.name.len() + field.value.len() + SEPARATORS;
+        self.octets = self.octets.saturating_add(size as u64);
+        if field.is(RESULTS) {
+            self.results = self.results.saturating_add(1);
+            if self.forged.len() < MAX_FORGED && is_forged(&field.value) {
+                self.forged.push(self.results);
+            }
+        }
+        // Whose mail it is must be known in any case: a second From behind the bound counts.
+        let bound = if field.is("From") {
+            MAX_OCTETS * 2
+        } else {
+            MAX_OCTETS
+        };
+        if self.kept.saturating_add(size) > bound || self.fields.len() >= MAX_FIELDS {
+            self.left_out = self.left_out.saturating_add(1);
+            return;
+        }
+        self.kept += size;
+        self.fields.push(field);
+    }
+
+    /// Octets of the whole header, line ends included.
+    pub fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    /// Fields that were left out because of the bound.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// The places of the Authentication-Results fields that claim to be ours, as milters count them,
+    /// highest first: Postfix renumbers while fields are deleted.
+    pub fn forged(&self) -> Vec<u32> {
+        self.forged.iter().rev().copied().collect()
+    }
+
+    /// The fields to judge, top first. Where some are missing no signature can be trusted to have
+    /// covered them, so none is shown.
+    pub fn into_fields(self) -> Vec<HeaderField> {
+        let mut fields = self.fields;
+        if self.left_out > 0 {
+            fields.retain(|field| !field.is("DKIM-Signature"));
+        }
+        fields
+    }
+}
+
+pub const RESULTS: &str = "Authentication-Results";
+
+/// The colon and the line end of a field.
+const SEPARATORS: usize = 3;
+
+/// Postfix and Sendmail stop long before: at 100 KiB a field, 32 KiB a header.
+const MAX_OCTETS: usize = 4 * 1024 * 1024;
+const MAX_FIELDS: usize = 50_000;
+
+/// Deletions asked of the MTA at most: more than fit into 10 MiB, the size of mail that Postfix takes.
+const MAX_FORGED: usize = 250_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::authentication_results::claim::claims_to_be;
+
+    fn forged(value: &[u8]) -> bool {
+        claims_to_be(value, &["mx.example"])
+    }
+
+    #[test]
+    fn finds_forged_results_from_the_highest_place_down() {
+        let mut header = Header::default();
+        for (name, value) in [
+            ("Authentication-Results", " mx.example; spf=pass"),
+            ("Subject", " mx.example; spf=pass"),
+            ("authentication-results", " other.example; spf=pass"),
+            ("AUTHENTICATION-RESULTS", "\n\t(a) MX.Example 1; none"),
+        ] {
+            header.push(name.as_bytes(), value.as_bytes(), forged);
+        }
+        assert_eq!(header.forged(), [3, 1]);
+        assert_eq!(header.into_fields().len(), 4);
+    }
+
+    #[test]
+    fn a_header_beyond_the_bound_loses_its_signatures_and_keeps_its_authors() {
+        let mut header = Header::default();
+        header.push(b"DKIM-Signature", b" v=1", forged);
+        header.push(b"From", b" a@b.example", forged);
+        let long = vec![b'x'; 1024 * 1024];
+        for _ in 0..10 {
+            header.push(b"X", &long, forged);
+        }
+        header.push(b"From", b" c@d.example", forged);
+        header.push(b"Authentication-Results", b" mx.example; none", forged);
+        assert!(header.octets() > 10 * 1024 * 1024);
+        assert_eq!((header.left_out(), header.forged()), (7, vec![1]));
+        let fields = header.into_fields();
+        assert_eq!(fields.iter().filter(|f| f.is("From")).count(), 2);
+        assert!(!fields.iter().any(|f| f.is("DKIM-Signature")));
+        assert!(fields.len() < 10);
+    }
+}

@@ -1,0 +1,270 @@
+//! The end of a message: decide, make the verdict, record it, answer. Once, in this order.
+//!
+//! Owns that a verdict is durable before the MTA is answered, what happens when it can't be, and that
+//! every recorded verdict learns what became of its answer. What an answer looks like on the wire is
+//! `reply`'s.
+
+use super::Service;
+use super::link::Fate;
+use super::session::{Begun, Complete, Facts};
+use super::settings::OnStoreFailure;
+use crate::auth::inquiry::Conclusion;
+use crate::domain::DomainName;
+use crate::message::author::Author;
+use crate::outcome::{Outcome, OutcomeSource, OutcomeState};
+use crate::policy::decide::{Situation, decide};
+use crate::policy::reply::{Reply, reply};
+use crate::policy::{Action, Decision};
+use crate::store::{RecordError, Skip, Store};
+use crate::time::Clock;
+use crate::verdict::results::results_field;
+use crate::verdict::{Verdict, VerdictId};
+use std::sync::Arc;
+use tracing::{error, info};
+
+/// What the MTA is told at the end of a message.
+pub struct Answer {
+    /// Places of Authentication-Results fields to remove, highest first.
+    pub removals: Vec<u32>,
+    /// Our own field's value, folded with LF, beginning with a space.
+    pub results: Option<String>,
+    /// `None`: the message is accepted.
+    pub refusal: Option<Reply>,
+    /// Whoever wants to know whether the answer was written.
+    pub awaited: Option<Awaited>,
+}
+
+/// A recorded verdict whose answer is on its way. Dropped unsettled, the answer counts as lost.
+pub struct Awaited(Option<Recorded>);
+
+struct Recorded {
+    verdict: Arc<Verdict>,
+    answered: OutcomeState,
+    begun: Begun,
+    store: Store,
+    clock: Arc<dyn Clock>,
+}
+
+/// No verdict can be made. Ours to mend.
+#[derive(Debug)]
+pub struct NoRandomness;
+
+/// Judges a message of which everything is found out.
+pub async fn judge<R>(complete: Complete, service: &Service<R>) -> Result<Answer, NoRandomness> {
+    let (facts, conclusion, situation) = match complete {
+        Complete::PassedOver { facts, skip } => return Ok(passed_over(facts, skip, service)),
+        Complete::Judged {
+            facts,
+            conclusion,
+            situation,
+        } => (facts, *conclusion, situation),
+    };
+    let settings = Arc::clone(&facts.settings);
+    let (forged, begun) = (facts.forged.clone(), facts.begun);
+    let (verdict, results) = verdict(facts, conclusion, situation, service)?;
+    let refusal = reply(&verdict.decision, author_domain(&verdict), &settings.policy);
+    let mut answer = Answer {
+        removals: forged,
+        results: Some(results),
+        refusal,
+        awaited: Some(Awaited::new(&verdict, begun, service)),
+    };
+    if let Err(problem) = service.store.record(Arc::clone(&verdict)).await {
+        answer.is_not_recorded(&verdict, &problem, settings.on_store_failure);
+    }
+    Ok(answer)
+}
+
+fn verdict<R>(
+    facts: Facts,
+    conclusion: Conclusion,
+    situation: Situation,
+    service: &Service<R>,
+) -> Result<(Arc<Verdict>, String), NoRandomness> {
+    let now = service.clock.now();
+    let mut random = [0; 10];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| NoRandomness)?;
+    let decision = decide(situation, &facts.settings.policy);
+    let field = results_field(
+        &facts.settings.authserv_id,
+        &facts.envelope,
+        &conclusion.author,
+        &conclusion.evidence,
+        conclusion.evaluation.as_ref(),
+        &decision,
+    );
+    let verdict = Verdict {
+        id: VerdictId::mint(now, random),
+        received: now,
+        message: facts.message(conclusion.author),
+        envelope: facts.envelope,
+        evidence: conclusion.evidence,
+        evaluation: conclusion.evaluation,
+        decision,
+        weight: facts.weight,
+        authentication_results: field.to_string(),
+    };
+    Ok((Arc::new(verdict), field.write()))
+}
+
+fn passed_over<R>(facts: Facts, skip: Skip, service: &Service<R>) -> Answer {
+    let reason = skip.reason.as_str();
+    metrics::counter!("alignd_skips_total", "reason" => reason).increment(1);
+    let forged = facts.forged.len();
+    info!(
+        queue_id = facts.envelope.queue_id,
+        reason, forged, "passed over"
+    );
+    service.store.count_skip(skip);
+    Answer {
+        removals: facts.forged,
+        results: None,
+        refusal: None,
+        awaited: None,
+    }
+}
+
+impl Answer {
+    /// To mail that can't be judged now, through our own fault.
+    pub fn try_later() -> Self {
+        Self {
+            removals: Vec::new(),
+            results: None,
+            refusal: Some(Reply {
+                code: 451,
+                enhanced: "4.3.0".to_owned(),
+                text: "Message cannot be evaluated now, try again later".to_owned(),
+            }),
+            awaited: None,
+        }
+    }
+
+    fn is_not_recorded(&mut self, verdict: &Verdict, problem: &RecordError, then: OnStoreFailure) {
+        metrics::counter!("alignd_errors_total", "kind" => "store").increment(1);
+        error!(
+            queue_id = verdict.envelope.queue_id,
+            verdict = %verdict.id,
+            %problem,
+            on_failure = %then,
+            "a verdict is not recorded"
+        );
+        let mut awaited = self.awaited.take();
+        match then {
+            OnStoreFailure::Accept => {
+                metrics::counter!("alignd_messages_unrecorded_total").increment(1);
+            }
+            OnStoreFailure::Tempfail => {
+                *self = Self::try_later();
+                if let Some(awaited) = &mut awaited {
+                    awaited.will_be(OutcomeState::Tempfailed);
+                }
+            }
+        }
+        match problem {
+            // It may still get onto the disk.
+            RecordError::Late => self.awaited = awaited,
+            RecordError::DiskFull(_)
+            | RecordError::QueueFull
+            | RecordError::Closed
+            | RecordError::Database { .. } => {
+                if let Some(mut awaited) = awaited {
+                    awaited.0 = None;
+                }
+            }
+        }
+    }
+}
+
+impl Awaited {
+    fn new<R>(verdict: &Arc<Verdict>, begun: Begun, service: &Service<R>) -> Self {
+        Self(Some(Recorded {
+            verdict: Arc::clone(verdict),
+            answered: answered(&verdict.decision),
+            begun,
+            store: service.store.clone(),
+            clock: Arc::clone(&service.clock),
+        }))
+    }
+
+    fn will_be(&mut self, answered: OutcomeState) {
+        if let Some(recorded) = &mut self.0 {
+            recorded.answered = answered;
+        }
+    }
+
+    /// The answer was written, or lost.
+    pub fn settle(mut self, fate: Fate) {
+        if let Some(recorded) = self.0.take() {
+            recorded.settle(fate);
+        }
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        if let Some(recorded) = self.0.take() {
+            recorded.settle(Fate::Lost);
+        }
+    }
+}
+
+impl Recorded {
+    fn settle(self, fate: Fate) {
+        let (state, detail) = match fate {
+            Fate::Written => (self.answered, None),
+            Fate::Lost => (OutcomeState::Unknown, Some("the answer was not written")),
+        };
+        let outcome = Outcome {
+            state,
+            at: self.clock.now(),
+            source: OutcomeSource::Reply,
+            detail: detail.map(str::to_owned),
+        };
+        self.store.confirm(self.verdict.id, outcome);
+        self.tell(state);
+    }
+
+    fn tell(&self, state: OutcomeState) {
+        let verdict = &self.verdict;
+        let result = verdict
+            .evaluation
+            .as_ref()
+            .map_or("none", |e| e.result.as_str());
+        let disposition = verdict.decision.disposition().as_str();
+        metrics::counter!(
+            "alignd_messages_total",
+            "result" => result,
+            "disposition" => disposition,
+            "outcome" => state.as_str()
+        )
+        .increment(1);
+        let seconds = self.begun.instant.elapsed().as_secs_f64();
+        metrics::histogram!("alignd_message_seconds").record(seconds);
+        info!(
+            queue_id = verdict.envelope.queue_id,
+            verdict = %verdict.id,
+            author_domain = author_domain(verdict).map(DomainName::as_str),
+            dmarc = result,
+            disposition,
+            cause = verdict.decision.cause().as_str(),
+            action = verdict.decision.action().as_str(),
+            outcome = state.as_str(),
+            "judged"
+        );
+    }
+}
+
+fn answered(decision: &Decision) -> OutcomeState {
+    match decision.action() {
+        Action::Accept => OutcomeState::Accepted,
+        Action::Reject => OutcomeState::Rejected,
+        Action::Tempfail => OutcomeState::Tempfailed,
+    }
+}
+
+fn author_domain(verdict: &Verdict) -> Option<&DomainName> {
+    match &verdict.message.author {
+        Author::One(domain) => Some(domain),
+        Author::Missing | Author::Several(_) | Author::Unparseable(_) => None,
+    }
+}

@@ -1,0 +1,113 @@
+//! An `Answer` as milter actions, safe for Postfix and Sendmail alike.
+//!
+//! Owns what both MTAs do with header changes and reply texts: deletions from the highest place down,
+//! our field at index 0, its leading space, `%` doubled, ASCII only. Knows no reason for any of it.
+
+use super::judge::Answer;
+use super::negotiate::Negotiated;
+use crate::policy::reply::Reply;
+use indymilter::{ActionError, ContextActions, EomActions, SetErrorReply, SmtpReply, Status};
+use std::ffi::CString;
+use tracing::warn;
+
+/// Sends the changes of the message; what is left is the final status. A message that is refused needs
+/// none.
+pub async fn give(
+    answer: &Answer,
+    negotiated: Negotiated,
+    actions: &EomActions,
+    reply: &mut SmtpReply,
+) -> Status {
+    if let Some(refusal) = &answer.refusal {
+        return refuse(refusal, reply);
+    }
+    for changed in [
+        remove(&answer.removals, actions).await,
+        insert(answer.results.as_deref(), negotiated, actions).await,
+    ] {
+        match changed {
+            // What isn't available was told when the connection began.
+            Ok(()) | Err(ActionError::NotAvailable) => {}
+            Err(error @ (ActionError::InvalidParam | ActionError::Io(_))) => {
+                warn!(%error, "the header cannot be changed");
+            }
+        }
+    }
+    Status::Continue
+}
+
+async fn remove(places: &[u32], actions: &EomActions) -> Result<(), ActionError> {
+    for place in places {
+        let place = i32::try_from(*place).map_err(|_| ActionError::InvalidParam)?;
+        let name = RESULTS.to_owned();
+        actions.change_header(name, place, None::<CString>).await?;
+    }
+    Ok(())
+}
+
+async fn insert(
+    results: Option<&str>,
+    negotiated: Negotiated,
+    actions: &EomActions,
+) -> Result<(), ActionError> {
+    let Some(results) = results else {
+        return Ok(());
+    };
+    // The MTA puts the space in unless it was told to leave spaces alone.
+    let value = if negotiated.leading_space() {
+        results
+    } else {
+        results.strip_prefix(' ').unwrap_or(results)
+    };
+    let value = CString::new(value).map_err(|_| ActionError::InvalidParam)?;
+    actions.insert_header(0, RESULTS.to_owned(), value).await
+}
+
+fn refuse(refusal: &Reply, reply: &mut SmtpReply) -> Status {
+    let permanent = refusal.code >= 500;
+    let code = refusal.code.to_string();
+    let set = reply.set_error_reply(&code, Some(&refusal.enhanced), [text(&refusal.text)]);
+    if let Err(error) = set {
+        warn!(%error, code, enhanced = refusal.enhanced, "no SMTP reply; the MTA's own is used");
+    }
+    if permanent {
+        Status::Reject
+    } else {
+        Status::Tempfail
+    }
+}
+
+/// Postfix drops a single `%`, Sendmail the whole text for one; 8-bit octets arrive broken.
+fn text(text: &str) -> CString {
+    let mut octets = Vec::with_capacity(text.len());
+    for c in text.chars().take(MAX_TEXT) {
+        match c {
+            '%' => octets.extend(b"%%"),
+            ' '..='~' => octets.push(c as u8),
+            _ => octets.push(b'?'),
+        }
+    }
+    CString::new(octets).unwrap_or_default()
+}
+
+const RESULTS: &std::ffi::CStr = c"Authentication-Results";
+
+/// RFC 5321 §4.5.3.1.5: a reply line has 512 octets at most, its codes included.
+const MAX_TEXT: usize = 450;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reply_texts_are_what_both_mtas_pass_on() {
+        for (given, expected) in [
+            ("per policy for a.example", "per policy for a.example"),
+            ("100% sure", "100%% sure"),
+            ("bücher\r\n250 ok\0", "b?cher??250 ok?"),
+        ] {
+            assert_eq!(text(given).to_str(), Ok(expected));
+        }
+        assert_eq!(text(&"x".repeat(10_000)).to_bytes().len(), MAX_TEXT);
+    }
+}

@@ -1,0 +1,99 @@
+//! Mail through the whole milter: what the MTA is told, what is stored.
+
+use crate::mta::{Mail, Mta};
+use crate::running::{settings, start};
+use alignd::policy::{FailAction, TemperrorAction};
+
+#[tokio::test]
+async fn mail_is_judged_marked_and_stored_from_both_mtas_over_both_sockets() {
+    for mta in Mta::BOTH {
+        for socket in ["unix", "tcp"] {
+            let running = start(settings()).await;
+            let raw = running.raw(socket).await;
+            let mut session = mta
+                .session(raw, "mx.good.example", "192.0.2.9:4025", "mx.good.example")
+                .await;
+            let good = Mail::plain("<a@good.example>").field("From", " a@good.example");
+            let spoof = Mail::plain("<a@good.example>").field("From", " a@quarantine.example");
+            let answer = session.deliver(&good).await;
+            assert_eq!(answer.last.kind, 'c');
+            let results = answer.results();
+            assert!(results.starts_with(" mx.test;"), "{results}");
+            assert!(results.contains("dmarc=pass (p=reject dis=none) header.from=good.example"));
+            assert!(results.contains("\n\tspf=pass"), "{results}");
+            assert!(!results.contains('\r'));
+            let answer = session.deliver(&spoof).await;
+            assert_eq!(answer.last.kind, 'c');
+            assert!(
+                answer
+                    .results()
+                    .contains("dmarc=fail (p=quarantine dis=none)")
+            );
+            let ids = session.queue_ids.clone();
+            session.quit().await;
+            let stopped = running.stop().await;
+            assert_eq!(
+                stopped.summary(),
+                [
+                    format!("{} pass accept accepted", ids[0]),
+                    format!("{} fail accept accepted", ids[1]),
+                ]
+            );
+            let verdict = &stopped.verdicts[0].verdict;
+            assert_eq!(verdict.envelope.client, Some("192.0.2.9".parse().unwrap()));
+            assert_eq!(verdict.envelope.helo.as_deref(), Some("mx.good.example"));
+            assert_eq!(verdict.envelope.recipients, 1);
+            assert_eq!(
+                verdict.evidence.iprev.name.as_deref(),
+                Some("mx.good.example")
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_policy_asks_is_answered() {
+    let mut settings = settings();
+    settings.policy.on_reject = FailAction::Reject;
+    settings.policy.on_temperror = TemperrorAction::Tempfail;
+    let running = start(settings).await;
+    let raw = running.raw("unix").await;
+    let mut session = Mta::Postfix
+        .session(raw, "[203.0.113.7]", "203.0.113.7:4025", "evil.example")
+        .await;
+    for (from, kind, text) in [
+        (
+            "good.example",
+            'y',
+            "550 5.7.1 Email rejected per DMARC policy for good.example\0",
+        ),
+        ("quarantine.example", 'c', ""),
+        (
+            "broken.example",
+            'y',
+            "451 4.7.1 DMARC policy for broken.example cannot be evaluated now, try again later\0",
+        ),
+        ("nopolicy.example", 'c', ""),
+    ] {
+        let author = format!(" x@{from}");
+        let mail = Mail::plain("<x@evil.example>").field("From", &author);
+        let answer = session.deliver(&mail).await;
+        assert_eq!(answer.last.kind, kind, "{from}");
+        assert_eq!(String::from_utf8_lossy(&answer.last.payload), text);
+        assert_eq!(answer.changes.len(), usize::from(kind == 'c'));
+    }
+    let outcomes: Vec<_> = running.stop().await.summary();
+    let outcomes: Vec<&str> = outcomes
+        .iter()
+        .map(|s| s.split_once(' ').unwrap().1)
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            "fail reject rejected",
+            "fail accept accepted",
+            "temperror tempfail tempfailed",
+            "none accept accepted",
+        ]
+    );
+}
