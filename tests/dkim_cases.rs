@@ -267,6 +267,9 @@ fn grounds_and_names() {
     let broken = judge(r#"["", "", ["signed", "v=1;", "v=1;;"]]"#);
     assert_eq!(only(&broken).domain, "example.org");
     assert_eq!(only(&broken).selector, "sel");
+    // Without what would be a line of its own in a header or a log.
+    let folded = judge(r#"["", "", ["tags", "d=example.org", "d=example\r\n X: .org"]]"#);
+    assert_eq!(only(&folded).domain, "example   X: .org");
 }
 
 /// RFC 8616 §5: U-labels may stand in `d=`, `i=` and `s=`; DNS is asked for A-labels.

@@ -138,7 +138,7 @@ pub const DISAGREEMENTS: &[Disagreement] = &[
         ],
     ),
     (
-        "RFC 6376 §6.1.2: \"the Verifier MUST validate the key record and MUST ignore any public-key \
+        "RFC 6376 §6.1.2: \"The Verifier MUST validate the key record and MUST ignore any public-key \
          records that are malformed\"",
         &[("mail-auth", &["key with an empty tag"])],
     ),

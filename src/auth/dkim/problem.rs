@@ -5,8 +5,8 @@
 //!   read, and what some other verifier might know how to process.
 //! - `permerror`: "some error that is unrecoverable, such as a required header field being absent":
 //!   understood, and wrong in the signature or its key record.
-//! - `policy`: "some aspect of the signature was not acceptable": sound by RFC 6376, refused by
-//!   RFC 8301, by a MAY of RFC 6376 that we take up, or by a setting.
+//! - `policy`: "some aspect of the signature or signatures was not acceptable to the ADMD": sound by
+//!   RFC 6376, refused by RFC 8301, by a MAY of RFC 6376 that we take up, or by a setting.
 //! - `fail`: "they failed the verification test(s)".
 //!
 //! The words are fixed text and numbers: nothing that a sender wrote gets into them.

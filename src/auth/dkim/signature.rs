@@ -69,30 +69,27 @@ pub fn read(value: &[u8]) -> (Description, Result<Signature<'_>, Problem>) {
 }
 
 fn describe(list: &TagList<'_>) -> Description {
+    let text = |tag| named(list.value(tag).unwrap_or_default());
     let name = |tag| {
-        let text = list.value(tag).unwrap_or_default();
-        match DomainName::parse(text) {
-            Ok(domain) => domain.as_str().to_owned(),
-            Err(_) => text.chars().take(MAX_NAMED).collect(),
-        }
+        let text = text(tag);
+        DomainName::parse(&text).map_or(text, |domain| domain.as_str().to_owned())
     };
+    let identity = list.value("i").and_then(read_identity);
     let is_base64 = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
     let b = tags::without_fws(list.value("b").unwrap_or_default());
     Description {
         domain: name("d"),
         selector: name("s"),
-        identity: list
-            .value("i")
-            .and_then(read_identity)
-            .map(|(local, domain)| format!("{local}@{domain}")),
-        algorithm: list
-            .value("a")
-            .unwrap_or_default()
-            .chars()
-            .take(MAX_NAMED)
-            .collect(),
+        identity: identity.map(|(local, domain)| format!("{local}@{domain}")),
+        algorithm: text("a"),
         b: b.chars().take_while(is_base64).take(MAX_B).collect(),
     }
+}
+
+/// A value as far as it is kept to name a signature: no folds, no controls, not endless.
+fn named(value: &str) -> String {
+    let kept = value.chars().map(|c| if c.is_control() { ' ' } else { c });
+    kept.take(MAX_NAMED).collect()
 }
 
 fn read_signature<'a>(list: &TagList<'a>) -> Result<Signature<'a>, Problem> {

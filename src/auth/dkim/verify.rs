@@ -247,8 +247,8 @@ fn check_times(signature: &Signature<'_>, now: Timestamp) -> Result<(), Problem>
 }
 
 /// RFC 6376 §8.15: a signed message to which a second From is added still verifies, and readers may
-/// show the added one. "An agent would be incorrect to infer that all instances of a header field are
-/// signed just because one is": a signature that leaves a From unsigned vouches for no author.
+/// show the added one. "... an agent would be incorrect to infer that all instances of a header field
+/// are signed just because one is": a signature that leaves a From unsigned vouches for no author.
 fn check_from(signature: &Signature<'_>, index: &FieldIndex<'_>) -> Result<(), Problem> {
     let is_from = |name: &&&str| name.eq_ignore_ascii_case("from");
     let signed = signature.signed.iter().filter(is_from).count();
@@ -373,8 +373,8 @@ fn grounds_of(problem: Problem) -> DkimGrounds {
     }
 }
 
-/// For each signature the first characters of `b=`. RFC 6008 §4: "the verifier MUST include enough
-/// ... to make it unique", 8 at least.
+/// For each signature the first characters of `b=`. RFC 6008 §4: "MUST be at least the first eight
+/// characters ... and MUST be long enough to be unique among the results being reported".
 fn distinct_prefixes(tried: &[Tried]) -> Vec<String> {
     let texts: Vec<&str> = tried.iter().map(|t| t.description.b.as_str()).collect();
     let prefix = |(at, text): (usize, &&str)| {
