@@ -6,7 +6,9 @@ use super::output::Tone;
 use super::page::Page;
 use super::sentences;
 use crate::auth::dkim::{DkimEvidence, SignatureOutcome};
-use crate::auth::dmarc::{Alignment, Evaluation, Finding, PublishedPolicy, Record, Step};
+use crate::auth::dmarc::{
+    Alignment, AlignmentMode, Evaluation, Finding, Policy, PsdFlag, PublishedPolicy, Record, Step,
+};
 use crate::auth::iprev::IprevOutcome;
 use crate::auth::spf::SpfOutcome;
 use crate::auth::{DkimResult, DmarcResult, IprevResult, SpfEvidence, SpfResult};
@@ -124,16 +126,20 @@ fn problems(record: &Record, page: &mut Page<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The record as it is understood, written without mistakes; tags with their default left out.
-pub fn corrected(record: &Record) -> String {
-    use crate::auth::dmarc::{AlignmentMode, PsdFlag};
-    let mut tags = vec!["v=DMARC1".to_owned(), format!("p={}", record.p)];
-    let policies = [("sp", record.sp), ("np", record.np)];
-    tags.extend(
-        policies
-            .iter()
-            .filter_map(|(tag, p)| p.map(|p| format!("{tag}={p}"))),
-    );
+/// The record written without mistakes: what of it is valid, tags with their default left out. `p`,
+/// `sp` and `np` are those that were meant, not what a mistake in one of them made of all three.
+fn corrected(record: &Record) -> String {
+    let meant = |name: &str| {
+        let tags = record.text.split(';').filter_map(|tag| tag.split_once('='));
+        let mut named = tags.filter(|(tag, _)| tag.trim().eq_ignore_ascii_case(name));
+        named
+            .next()
+            .and_then(|(_, value)| Policy::parse(value.trim()))
+    };
+    let p = meant("p").unwrap_or(record.p);
+    let mut tags = vec!["v=DMARC1".to_owned(), format!("p={p}")];
+    let below = ["sp", "np"].into_iter();
+    tags.extend(below.filter_map(|tag| meant(tag).map(|policy| format!("{tag}={policy}"))));
     let modes = [("adkim", record.adkim), ("aspf", record.aspf)];
     let strict = modes
         .iter()
@@ -349,8 +355,8 @@ fn header(results: &str, page: &mut Page<'_>) -> Result<(), Failure> {
     if results.is_empty() {
         return page.text("none");
     }
-    let mut parts = results.split("; ");
+    let mut parts = results.split_inclusive("; ").map(str::trim_end);
     let id = parts.next().unwrap_or_default();
-    page.text(&format!("Authentication-Results: {id};"))?;
+    page.text(&format!("Authentication-Results: {id}"))?;
     parts.try_for_each(|part| page.hanging(part))
 }

@@ -5,6 +5,7 @@ use super::moment::Moment;
 use super::output::{Cell, Format, Listing, Screen, Tone};
 use super::{Exit, Failure, Outcome, now, settings, stored};
 use crate::auth::DmarcResult;
+use crate::auth::dmarc::Policy;
 use crate::config::value::network;
 use crate::domain::DomainName;
 use crate::outcome::OutcomeState;
@@ -136,9 +137,9 @@ fn list(
             Ok(())
         }
         Format::Csv => {
-            screen.csv_row(KEYS.iter().map(|key| (*key).to_owned()))?;
+            screen.csv_row(CSV_KEYS.iter().map(|key| (*key).to_owned()))?;
             for summary in reader.messages(&filter) {
-                screen.csv_row(cells(&summary?).iter().map(Cell::text))?;
+                screen.csv_row(in_csv(&summary?).iter().map(Cell::text))?;
             }
             Ok(())
         }
@@ -154,13 +155,13 @@ fn table(reader: &Reader, filter: Filter, screen: &mut Screen) -> Result<(), Fai
     };
     let mut rows = Vec::new();
     for summary in reader.messages(&one_more) {
-        rows.push(cells(&summary?));
+        rows.push(in_table(&summary?));
     }
     let more = rows.len() > limit;
     rows.truncate(limit);
     screen.listing(
         &Listing {
-            keys: KEYS.to_vec(),
+            keys: TABLE_KEYS.to_vec(),
             rows,
         },
         Format::Table,
@@ -171,24 +172,24 @@ fn table(reader: &Reader, filter: Filter, screen: &mut Screen) -> Result<(), Fai
     Ok(())
 }
 
-/// The columns of table and CSV.
-const KEYS: &[&str] = &[
+/// The columns that fit a screen.
+const TABLE_KEYS: &[&str] = &[
     "received",
     "queue_id",
     "client_ip",
     "author_domain",
-    "envelope_from",
     "dmarc",
-    "spf_aligned",
-    "dkim_aligned",
     "policy",
     "disposition",
     "action",
     "outcome",
-    "id",
 ];
 
-fn cells(summary: &Summary) -> Vec<Cell> {
+fn in_table(summary: &Summary) -> Vec<Cell> {
+    let seconds = summary.received.to_string();
+    let seconds = seconds.split('.').next().unwrap_or_default();
+    // `alignd why` takes either.
+    let id = summary.queue_id.clone();
     let dmarc = match summary.dmarc {
         Some(DmarcResult::Pass) => Tone::Good,
         Some(DmarcResult::Fail | DmarcResult::Permerror) => Tone::Bad,
@@ -200,7 +201,39 @@ fn cells(summary: &Summary) -> Vec<Cell> {
         Action::Reject => Tone::Bad,
         Action::Tempfail => Tone::Doubtful,
     };
-    let aligned = |aligned: Option<bool>| aligned.map(|yes| if yes { "yes" } else { "no" });
+    vec![
+        Cell::new(format!("{seconds}Z")),
+        Cell::new(id.unwrap_or_else(|| summary.id.to_string())),
+        Cell::new(summary.client_ip.map(|ip| ip.to_string())),
+        Cell::new(summary.author_domain.as_ref().map(DomainName::as_str)),
+        Cell::toned(summary.dmarc.map(DmarcResult::as_str), dmarc),
+        Cell::new(summary.applied.map(Policy::as_str)),
+        Cell::new(summary.disposition.as_str()),
+        Cell::toned(summary.action.as_str(), action),
+        Cell::new(summary.outcome.as_str()),
+    ]
+}
+
+/// The columns of CSV.
+const CSV_KEYS: &[&str] = &[
+    "received",
+    "queue_id",
+    "client_ip",
+    "author_domain",
+    "envelope_from",
+    "dmarc",
+    "spf_aligned",
+    "dkim_aligned",
+    "policy_domain",
+    "policy",
+    "cause",
+    "disposition",
+    "action",
+    "outcome",
+    "id",
+];
+
+fn in_csv(summary: &Summary) -> Vec<Cell> {
     let domain = |domain: &Option<DomainName>| domain.as_ref().map(|d| d.as_str().to_owned());
     vec![
         Cell::new(summary.received.to_string()),
@@ -208,14 +241,16 @@ fn cells(summary: &Summary) -> Vec<Cell> {
         Cell::new(summary.client_ip.map(|ip| ip.to_string())),
         Cell::new(domain(&summary.author_domain)),
         Cell::new(summary.envelope_from.clone()),
-        Cell::toned(summary.dmarc.map(DmarcResult::as_str), dmarc),
-        Cell::new(aligned(summary.spf_aligned)),
-        Cell::new(aligned(summary.dkim_aligned)),
-        Cell::new(summary.applied.map(|policy| policy.as_str())),
+        Cell::new(summary.dmarc.map(DmarcResult::as_str)),
+        Cell::new(summary.spf_aligned),
+        Cell::new(summary.dkim_aligned),
+        Cell::new(domain(&summary.policy_domain)),
+        Cell::new(summary.applied.map(Policy::as_str)),
+        Cell::new(summary.cause.as_str()),
         Cell::new(summary.disposition.as_str()),
-        Cell::toned(summary.action.as_str(), action),
+        Cell::new(summary.action.as_str()),
         Cell::new(summary.outcome.as_str()),
-        Cell::toned(summary.id.to_string(), Tone::Quiet),
+        Cell::new(summary.id.to_string()),
     ]
 }
 

@@ -189,7 +189,7 @@ pub fn dmarc_result(verdict: &Verdict) -> DmarcResult {
 /// What an entry of the history says.
 pub fn outcome(outcome: &Outcome) -> String {
     let state = match outcome.state {
-        OutcomeState::Answering => "recorded; the answer to the MTA is on its way",
+        OutcomeState::Answering => return "recorded, before the MTA was answered".to_owned(),
         OutcomeState::Accepted => "accepted",
         OutcomeState::Rejected => "rejected",
         OutcomeState::Tempfailed => "deferred",

@@ -12,7 +12,7 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 /// Something wrong in a settings file, with where it stands. The operator must act.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// From 1.
     pub line: usize,
@@ -108,8 +108,9 @@ impl<'a> Reader<'a> {
         if self.problems.is_empty() {
             return Ok(self.lines);
         }
-        self.problems.sort();
-        self.problems.dedup();
+        // Of several at one place the first is the cause: a syntax error, if there is one.
+        self.problems.sort_by_key(Problem::place);
+        self.problems.dedup_by_key(|problem| problem.place());
         Err(self.problems)
     }
 
@@ -185,6 +186,12 @@ impl Section<'_, '_> {
                 default
             }
         }
+    }
+}
+
+impl Problem {
+    fn place(&self) -> (usize, usize) {
+        (self.line, self.column)
     }
 }
 

@@ -1,0 +1,15 @@
+//! The real binary as an operator meets it: exit codes, words, JSON keys, pages.
+
+mod check;
+mod config;
+mod golden;
+mod help;
+mod policy;
+mod ran;
+mod stored;
+mod terminal;
+
+#[path = "../support/dkim_signer.rs"]
+mod dkim_signer;
+#[path = "../support/plain_verdict.rs"]
+mod plain_verdict;

@@ -1,0 +1,89 @@
+//! Runs the binary and keeps what came out.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// What a run of the binary left behind.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// A directory for the files of one test, with settings that name no host of this machine.
+pub struct Place(TempDir);
+
+/// The settings of a place: everything inside it.
+const SETTINGS: &str = "\
+[identity]
+authserv_id = \"mx.example.org\"
+[milter]
+listen = [\"unix:{}/milter.sock\"]
+socket_group = \"\"
+socket_mode = \"0666\"
+[store]
+path = \"{}/store\"
+";
+
+pub fn alignd<S: AsRef<str>>(arguments: &[S]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alignd"));
+    command.args(arguments.iter().map(AsRef::as_ref));
+    ran(command.output().expect("the binary runs"))
+}
+
+pub fn ran(output: Output) -> Ran {
+    Ran {
+        code: output.status.code().expect("an exit code"),
+        out: String::from_utf8(output.stdout).expect("UTF-8 on standard output"),
+        err: String::from_utf8(output.stderr).expect("UTF-8 on standard error"),
+    }
+}
+
+impl Ran {
+    /// The JSON objects on standard output, one a line.
+    pub fn json(&self) -> Vec<serde_json::Value> {
+        let lines = self.out.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+            .collect()
+    }
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let place = Self(tempfile::tempdir().expect("a directory"));
+        std::fs::create_dir(place.path("store")).expect("a directory");
+        place.write("alignd.toml", SETTINGS);
+        place
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file; `{}` in it becomes the directory.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, text.replace("{}", &self.root())).expect("a file");
+        shown(&path)
+    }
+
+    pub fn root(&self) -> String {
+        shown(self.0.path())
+    }
+
+    /// Runs the binary with this place's settings. `{}` in an argument becomes the directory.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        let root = self.root();
+        let arguments = arguments.iter().map(|a| a.replace("{}", &root));
+        let mut all = vec!["--config".to_owned(), shown(&self.path("alignd.toml"))];
+        all.extend(arguments);
+        alignd(&all)
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.to_str().expect("a UTF-8 path").to_owned()
+}
