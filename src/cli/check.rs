@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 pub struct Arguments {
     /// The message as it came in, with its header; `-` for standard input
     message: PathBuf,
-    /// The client's address: in Postfix's log, client=name[ADDRESS]
+    /// The client's address: in Postfix's log, in brackets behind client=name
     #[arg(long, value_name = "IP")]
     ip: IpAddr,
     /// What the client said in HELO or EHLO

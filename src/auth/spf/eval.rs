@@ -248,7 +248,7 @@ impl<R: Resolver> Check<'_, R> {
     }
 }
 
-/// RFC 7208 §4.3: "If the <domain> is malformed (e.g., label longer than 63 characters, zero-length
+/// RFC 7208 §4.3: "If the \<domain> is malformed (e.g., label longer than 63 characters, zero-length
 /// label not at the end, etc.) or is not a multi-label domain name".
 fn queryable(domain: &str) -> Result<QueryName, String> {
     match QueryName::parse(domain) {

@@ -13,7 +13,7 @@ pub struct MacroValues<'a> {
     /// The local part of `<sender>`, "postmaster" where it had none.
     pub local_part: &'a str,
     pub sender_domain: &'a str,
-    /// `<domain>`: whose record the term is in.
+    /// `\<domain>`: whose record the term is in.
     pub domain: &'a str,
     pub client: IpAddr,
     pub helo: &'a str,
@@ -31,7 +31,7 @@ pub const MAX_EXPLANATION: usize = 500;
 const MAX_NAME: usize = 253;
 
 impl DomainSpec {
-    /// The `<target-name>` without trailing dot, cut to 253 characters from the left. Whether DNS
+    /// The `\<target-name>` without trailing dot, cut to 253 characters from the left. Whether DNS
     /// can be asked for it is the caller's to see: RFC 7208 §7.3 allows any labels here.
     pub fn expand(&self, values: &MacroValues<'_>) -> String {
         let name = self.0.expand_end(values, 2 * MAX_NAME);
@@ -180,7 +180,7 @@ fn dotted(address: IpAddr) -> String {
 }
 
 /// RFC 7208 §7.3: "URL escaping MUST be performed for characters not in the "unreserved" set, which
-/// is defined in [RFC3986]."
+/// is defined in RFC 3986."
 fn url_escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {

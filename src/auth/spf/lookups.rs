@@ -25,7 +25,7 @@ pub(super) struct Check<'a, R> {
     pub first_record: Option<String>,
 }
 
-/// A `<target-name>` after expansion.
+/// A `\<target-name>` after expansion.
 pub(super) enum Target {
     Name(QueryName),
     /// No name that DNS could be asked for.
@@ -105,7 +105,7 @@ impl<R: Resolver> Check<'_, R> {
         Ok(!answer.records().is_empty())
     }
 
-    /// The `<target-name>` of a term in the record of `domain`, counted.
+    /// The `\<target-name>` of a term in the record of `domain`, counted.
     pub async fn target(
         &mut self,
         spec: &DomainSpec,

@@ -254,7 +254,7 @@ impl Network {
         })
     }
 
-    /// RFC 7208 §5: "only the specified number of high-order bits of <ip> and the IP address are
+    /// RFC 7208 §5: "only the specified number of high-order bits of \<ip> and the IP address are
     /// compared for equality." An address of the other family is never contained.
     pub fn contains(&self, client: IpAddr) -> bool {
         match (self.address, client) {

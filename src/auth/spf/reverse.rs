@@ -59,8 +59,8 @@ impl ReverseNames {
         self.is_void
     }
 
-    /// RFC 7208 §5.5: "Check all validated domain names to see if they either match the <target-name>
-    /// domain or are a subdomain of the <target-name> domain."
+    /// RFC 7208 §5.5: "Check all validated domain names to see if they either match the \<target-name>
+    /// domain or are a subdomain of the \<target-name> domain."
     pub async fn any_within(
         &mut self,
         target: &QueryName,
@@ -76,8 +76,8 @@ impl ReverseNames {
         Ok(false)
     }
 
-    /// RFC 7208 §7.3: "If the <domain> is present in the list of validated domains, it SHOULD be
-    /// used. Otherwise, if a subdomain of the <domain> is present, it SHOULD be used. Otherwise, any
+    /// RFC 7208 §7.3: "If the \<domain> is present in the list of validated domains, it SHOULD be
+    /// used. Otherwise, if a subdomain of the \<domain> is present, it SHOULD be used. Otherwise, any
     /// name from the list can be used."
     pub async fn best_for(
         &mut self,
@@ -102,7 +102,7 @@ impl ReverseNames {
 }
 
 impl ReverseName {
-    /// RFC 7208 §5.5: "If <ip> is among the returned IP addresses, then that domain name is
+    /// RFC 7208 §5.5: "If \<ip> is among the returned IP addresses, then that domain name is
     /// validated."
     async fn points_to(
         &mut self,
