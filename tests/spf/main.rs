@@ -1,8 +1,10 @@
 //! SPF from outside: the OpenSPF suite, differential peers, and random input.
 
+mod bounds;
 mod case;
 mod corners;
 mod disagreements;
+mod failing;
 mod generated;
 mod mail_auth_disagreements;
 mod mail_auth_peer;
@@ -24,6 +26,8 @@ mod loopback;
 mod nsd;
 #[path = "../support/python.rs"]
 mod python;
+#[path = "../support/recording.rs"]
+mod recording;
 #[path = "../support/signal.rs"]
 mod signal;
 #[path = "../support/wait.rs"]

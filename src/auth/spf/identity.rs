@@ -110,3 +110,70 @@ fn shown(text: &str) -> String {
 
 /// Characters kept of what is no domain; a domain has 253.
 const MAX_SHOWN: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request<'a>(helo: Option<&'a str>, mail_from: &'a ReversePath) -> SpfRequest<'a> {
+        SpfRequest {
+            client: IpAddr::from([192, 0, 2, 1]),
+            helo,
+            mail_from,
+            receiver: "",
+            now: Timestamp::from_seconds(0),
+        }
+    }
+
+    #[test]
+    fn finds_the_domain_to_check() {
+        for (mail_from, helo, expected) in [
+            (
+                "<a@Client.Example>",
+                Some("h.example"),
+                Ok("a@client.example"),
+            ),
+            ("<@r.example:a@c.example>", None, Ok("a@c.example")),
+            ("<@c.example>", None, Ok("postmaster@c.example")),
+            ("<a b@c.example>", None, Ok("a b@c.example")),
+            ("<\"a@b\"@c.example>", None, Ok("\"a@b\"@c.example")),
+            (
+                "<j\u{fc}@b\u{fc}cher.example>",
+                None,
+                Ok("j\u{fc}@xn--bcher-kva.example"),
+            ),
+            ("<>", Some("H.Example"), Ok("postmaster@h.example")),
+            (
+                "<>",
+                Some("b\u{fc}cher.example"),
+                Ok("postmaster@xn--bcher-kva.example"),
+            ),
+            ("<>", Some("[192.0.2.1]"), Err("[192.0.2.1]")),
+            ("<>", Some("localhost"), Err("localhost")),
+            ("<>", Some("a..b"), Err("a..b")),
+            ("<>", None, Err("")),
+            ("<root>", Some("h.example"), Err("<root>")),
+            ("<a@localhost>", Some("h.example"), Err("localhost")),
+            ("<a@[192.0.2.1]>", Some("h.example"), Err("[192.0.2.1]")),
+        ] {
+            let path = ReversePath::parse(mail_from);
+            let sender = mail_from_sender(&request(helo, &path))
+                .map(|sender| format!("{}@{}", sender.local_part, sender.domain))
+                .map_err(|(given, _)| given);
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(sender, expected, "{mail_from} {helo:?}");
+        }
+    }
+
+    #[test]
+    fn expands_helo_as_given_but_for_u_labels() {
+        for (helo, expected) in [
+            (Some("Mail.Example"), "Mail.Example"),
+            (Some("[192.0.2.1]"), "[192.0.2.1]"),
+            (Some("b\u{fc}cher.example"), "xn--bcher-kva.example"),
+            (None, ""),
+        ] {
+            assert_eq!(macro_helo(helo), expected);
+        }
+    }
+}
