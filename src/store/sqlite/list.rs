@@ -189,18 +189,10 @@ impl Scan {
         if self.done {
             return Ok(None);
         }
-        let mut conditions = Conditions::default();
-        conditions.extend(&self.keys);
-        conditions.below(self.below);
-        let sql = format!(
-            "SELECT v.received, v.number FROM verdict v WHERE true {}
-             ORDER BY v.received DESC, v.number DESC LIMIT 1 OFFSET {}",
-            conditions.sql,
-            PAGE - 1
-        );
+        let (sql, values) = self.bound();
         let from = reader.sql(|c| {
             c.prepare_cached(&sql)?
-                .query_row(params_from_iter(conditions.values), |row| {
+                .query_row(params_from_iter(values), |row| {
                     Ok((row.get(0)?, row.get(1)?))
                 })
                 .optional()
@@ -212,6 +204,20 @@ impl Scan {
         self.done = from.is_none();
         self.below = from;
         Ok(Some(page))
+    }
+
+    /// The statement that finds the last key of the next page, if it is a full one.
+    fn bound(&self) -> (String, Vec<Value>) {
+        let mut conditions = Conditions::default();
+        conditions.extend(&self.keys);
+        conditions.below(self.below);
+        let sql = format!(
+            "SELECT v.received, v.number FROM verdict v WHERE true {}
+             ORDER BY v.received DESC, v.number DESC LIMIT 1 OFFSET {}",
+            conditions.sql,
+            PAGE - 1
+        );
+        (sql, conditions.values)
     }
 
     /// The statement that reads a page.
@@ -322,4 +328,98 @@ fn value(by: CountBy, row: &Row<'_>) -> Result<Option<String>, Trouble> {
         | CountBy::Action
         | CountBy::Outcome => row.get(0)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::DomainName;
+    use crate::store::sqlite::migrate;
+    use rusqlite::Connection;
+    use std::path::Path;
+
+    /// How SQLite means to go about it.
+    fn plan(c: &Connection, sql: &str, values: Vec<Value>) -> String {
+        let mut statement = c.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let lines = statement
+            .query_map(params_from_iter(values), |row| row.get::<_, String>(3))
+            .unwrap();
+        lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn pages_are_read_by_an_index_in_its_order() {
+        let mut c = Connection::open_in_memory().unwrap();
+        let now = Timestamp::from_seconds(0);
+        migrate::migrate(&mut c, Path::new("x"), migrate::known(), now).unwrap();
+        let since = Some(Timestamp::from_seconds(1));
+        let author_domain = DomainName::parse("a.example").ok();
+        let queue_id = Some("4Xy".to_owned());
+        let all = Filter::default();
+        for (filter, index) in [
+            (all.clone(), "verdict_received"),
+            (
+                Filter {
+                    since,
+                    ..all.clone()
+                },
+                "verdict_received",
+            ),
+            (
+                Filter {
+                    author_domain,
+                    since,
+                    ..all.clone()
+                },
+                "verdict_author",
+            ),
+            (
+                Filter {
+                    queue_id,
+                    ..all.clone()
+                },
+                "verdict_queue_id",
+            ),
+            (
+                Filter {
+                    ip: "192.0.2.0/24".parse().ok(),
+                    ..all.clone()
+                },
+                "verdict_received",
+            ),
+            (
+                Filter {
+                    dmarc: Some(DmarcResult::Fail),
+                    ..all.clone()
+                },
+                "verdict_received",
+            ),
+            (
+                Filter {
+                    outcome: Some(OutcomeState::Unknown),
+                    ..all.clone()
+                },
+                "verdict_received",
+            ),
+        ] {
+            let mut scan = Scan::new(&filter);
+            scan.below = Some((5, 5));
+            let (bound, values) = scan.bound();
+            let bound = plan(&c, &bound, values);
+            let page = Page {
+                below: Some((5, 5)),
+                from: Some((1, 1)),
+            };
+            let end = "ORDER BY v.received DESC, v.number DESC LIMIT 500";
+            let (rows, values) = scan.on(&page, &format!("{SUMMARY} {FROM}"), end);
+            let rows = plan(&c, &rows, values);
+            for plan in [bound, rows] {
+                assert!(plan.contains(index), "{filter:?}: {plan}");
+                assert!(!plan.contains("SCAN"), "{filter:?}: {plan}");
+                let sorts = plan.contains("TEMP B-TREE");
+                // The few rows of one queue id may be sorted.
+                assert!(!sorts || index == "verdict_queue_id", "{filter:?}: {plan}");
+            }
+        }
+    }
 }
