@@ -5,17 +5,22 @@ use super::dns::{Dns, wait};
 use super::json::Judged;
 use super::output::{Screen, printable};
 use super::page::Page;
-use super::{Exit, Failure, Outcome, explain, host_name, now, settings};
+use super::{Exit, Failure, Outcome, explain, now, settings};
 use crate::address::{Mailbox, ReversePath};
-use crate::auth::DmarcResult;
-use crate::auth::dkim::KeyCache;
+use crate::auth::dkim::{DkimEvidence, KeyCache};
+
 use crate::auth::inquiry::{Conclusion, EnvelopeQuestion, HeaderQuestion};
+use crate::auth::{DmarcResult, Evidence};
 use crate::config::Config;
 use crate::dns::Resolver;
 use crate::domain::DomainName;
+use crate::message::HeaderField;
 use crate::message::authentication_results::claim::places_claiming;
+use crate::message::author::author;
 use crate::message::identifiers::{self, Nature};
 use crate::message::parse::Message;
+use crate::message::received::client_behind;
+use crate::milter::TrustSettings;
 use crate::policy::decide::{ClientAddress, Situation, decide};
 use crate::time::Timestamp;
 use crate::verdict::results::results_field;
@@ -134,51 +139,31 @@ fn envelope(arguments: &Arguments) -> Result<Envelope, Failure> {
 /// Ask, conclude, decide, new: the milter's order, at once.
 async fn judge(
     raw: &[u8],
-    envelope: Envelope,
+    mut envelope: Envelope,
     config: &Config,
     now: Timestamp,
     dns: &impl Resolver,
 ) -> Verdict {
     let message = Message::parse(raw);
-    let envelope_question = EnvelopeQuestion {
-        client: envelope.client,
-        helo: envelope.helo.clone(),
-        mail_from: envelope.mail_from.clone(),
-        receiver: host_name(),
-        now,
+    look_behind_relay(&mut envelope, &message.fields, &config.trust);
+    let size = raw.len() as u64;
+    let limit = config.milter.max_message_bytes;
+    let (conclusion, situation) = if limit > 0 && size > limit {
+        (
+            not_evaluated(&message, &envelope, config, now),
+            Situation::TooLarge,
+        )
+    } else {
+        evaluate(&message, &envelope, config, now, dns).await
     };
-    let header_question = HeaderQuestion::read(
-        &message.fields,
-        envelope_question.spf_domain(),
-        &config.dkim,
-        config.policy.discovery,
-        now,
-    );
-    let mut hasher = header_question.body_hasher();
-    hasher.update(&message.body);
-    let cache = KeyCache::new(config.dkim.max_signatures);
-    let (envelope_answers, header_answers) =
-        tokio::join!(envelope_question.ask(dns), header_question.ask(dns, &cache));
     let Conclusion {
         author,
         evidence,
         evaluation,
-    } = header_question.conclude(envelope_answers, header_answers, hasher.finish());
-    let situation = Situation::of(&author, evaluation.as_ref(), ClientAddress::Known);
+    } = conclusion;
     let decision = decide(situation, &config.policy);
-    let ids = [&config.identity.authserv_id];
-    let ids: Vec<&String> = ids
-        .into_iter()
-        .chain(&config.trust.strip_results_of)
-        .collect();
-    let forged = places_claiming(&message.fields, &ids).len();
-    let null_sender = envelope.mail_from == ReversePath::Null;
-    let weight = match identifiers::nature(&message.fields, null_sender) {
-        Nature::Mail => Weight::Triggers,
-        Nature::Report | Nature::Bounce => Weight::IncludedOnly,
-    };
     let id = &config.identity.authserv_id;
-    let field = results_field(
+    let results = results_field(
         id,
         &envelope,
         &author,
@@ -186,6 +171,7 @@ async fn judge(
         evaluation.as_ref(),
         &decision,
     );
+    let null_sender = envelope.mail_from == ReversePath::Null;
     Verdict {
         id: VerdictId::mint(now, [0; 10]),
         received: now,
@@ -194,13 +180,95 @@ async fn judge(
             author,
             message_id: identifiers::message_id(&message.fields),
             list_id: identifiers::list_id(&message.fields),
-            size: raw.len() as u64,
-            forged_results: u32::try_from(forged).unwrap_or(u32::MAX),
+            size,
+            forged_results: forged(&message.fields, config),
         },
         evidence,
         evaluation,
         decision,
-        weight,
-        authentication_results: field.to_string(),
+        weight: match identifiers::nature(&message.fields, null_sender) {
+            Nature::Mail => Weight::Triggers,
+            Nature::Report | Nature::Bounce => Weight::IncludedOnly,
+        },
+        authentication_results: results.to_string(),
     }
+}
+
+async fn evaluate(
+    message: &Message<'_>,
+    envelope: &Envelope,
+    config: &Config,
+    now: Timestamp,
+    dns: &impl Resolver,
+) -> (Conclusion, Situation) {
+    let asked = question(envelope, config, now);
+    let header = HeaderQuestion::read(
+        &message.fields,
+        asked.spf_domain(),
+        &config.dkim,
+        config.policy.discovery,
+        now,
+    );
+    let mut body = header.body_hasher();
+    body.update(&message.body);
+    let keys = KeyCache::new(config.dkim.max_signatures);
+    let (envelope_answers, header_answers) = tokio::join!(asked.ask(dns), header.ask(dns, &keys));
+    let conclusion = header.conclude(envelope_answers, header_answers, body.finish());
+    let client = match envelope.client {
+        Some(_) => ClientAddress::Known,
+        None => ClientAddress::HiddenByRelay,
+    };
+    let evaluation = conclusion.evaluation.as_ref();
+    let situation = Situation::of(&conclusion.author, evaluation, client);
+    (conclusion, situation)
+}
+
+fn not_evaluated(
+    message: &Message<'_>,
+    envelope: &Envelope,
+    config: &Config,
+    now: Timestamp,
+) -> Conclusion {
+    let answers = question(envelope, config, now).not_asked("not evaluated: size");
+    Conclusion {
+        author: author(&message.fields),
+        evidence: Evidence {
+            spf: answers.spf,
+            dkim: DkimEvidence::default(),
+            iprev: answers.iprev,
+        },
+        evaluation: None,
+    }
+}
+
+fn question(envelope: &Envelope, config: &Config, now: Timestamp) -> EnvelopeQuestion {
+    EnvelopeQuestion {
+        client: envelope.client,
+        helo: envelope.helo.clone(),
+        mail_from: envelope.mail_from.clone(),
+        receiver: config.identity.authserv_id.clone(),
+        now,
+    }
+}
+
+/// The client is the one that a trusted relay names; none if it doesn't.
+fn look_behind_relay(envelope: &mut Envelope, fields: &[HeaderField], trust: &TrustSettings) {
+    let is_relay = |address: &IpAddr| trust.relays.iter().any(|relay| relay.contains(address));
+    let Some(relay) = envelope.client.filter(is_relay) else {
+        return;
+    };
+    let behind = client_behind(fields, |address| {
+        address.is_loopback() || is_relay(&address)
+    });
+    envelope.relay = Some(relay);
+    envelope.client = behind.as_ref().map(|client| client.address);
+    envelope.client_name = behind.as_ref().and_then(|client| client.name.clone());
+    envelope.helo = behind.and_then(|client| client.helo);
+}
+
+/// Fields that claim to be our Authentication-Results.
+fn forged(fields: &[HeaderField], config: &Config) -> u32 {
+    let ours = [&config.identity.authserv_id].into_iter();
+    let ids: Vec<&String> = ours.chain(&config.trust.strip_results_of).collect();
+    u32::try_from(places_claiming(fields, &ids).len()).unwrap_or(u32::MAX)
 }

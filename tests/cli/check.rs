@@ -180,6 +180,73 @@ fn exit_codes_and_corners() {
     );
 }
 
+/// What the settings say about size and relays holds for a file as for mail over SMTP.
+#[test]
+fn settings_decide_as_in_the_milter() {
+    let place = Place::new();
+    football(&place);
+    let message = std::fs::read_to_string(place.path("good.eml")).unwrap();
+    let received = "Received: from mail.football.example.com (mail.football.example.com [192.0.2.7])\r\n\
+        \tby relay.example (Postfix) with ESMTP id x; Sun, 22 Nov 2026 16:00:00 +0000\r\n";
+    place.write("relayed.eml", &format!("{received}{message}"));
+    let settings = std::fs::read_to_string(place.path("alignd.toml")).unwrap();
+    for (more, file, result, grounds, cause) in [
+        (
+            "[trust]\nrelays = [\"203.0.113.5\"]",
+            "relayed.eml",
+            "pass",
+            "ip4:192.0.2.0/24 in",
+            "pass",
+        ),
+        (
+            "[trust]\nrelays = [\"203.0.113.5\"]",
+            "broken.eml",
+            "none",
+            "relay: ",
+            "fail_behind_relay",
+        ),
+        (
+            "[milter]\nmax_message_bytes = 1000",
+            "good.eml",
+            "none",
+            "not evaluated: size",
+            "not_evaluated_size",
+        ),
+    ] {
+        let settings = match more.strip_prefix("[milter]") {
+            Some(key) => settings.replace("[milter]", &format!("[milter]{key}")),
+            None => format!("{settings}{more}\n"),
+        };
+        place.write("alignd.toml", &settings);
+        let file = format!("{{}}/{file}");
+        let arguments = [
+            "check",
+            &file,
+            "--ip",
+            "203.0.113.5",
+            "--helo",
+            "relay.example",
+            "--mail-from",
+            "joe@football.example.com",
+            "--zone",
+            "{}/zone",
+            "--json",
+        ];
+        let ran = place.run(&arguments);
+        let json = &ran.json()[0];
+        let spf = &json["spf"]["mailfrom"];
+        assert_eq!(
+            (&spf["result"], &json["cause"]),
+            (&result.into(), &cause.into()),
+            "{json}"
+        );
+        assert!(
+            spf["grounds"].as_str().unwrap().starts_with(grounds),
+            "{spf}"
+        );
+    }
+}
+
 #[derive(Deserialize)]
 struct Suite {
     evaluate: Vec<Case>,

@@ -178,18 +178,6 @@ fn trust(findings: &mut Findings<'_>) {
             "name only the hosts of yours that pass mail on to this one",
         );
     }
-    for relay in &trust.relays {
-        if let Some(network) = trust.networks.iter().find(|net| net.contains(relay)) {
-            findings.add(
-                Severity::Warning,
-                ("trust", "relays"),
-                format!(
-                    "{relay} lies in trust.networks ({network}), so its mail is never evaluated"
-                ),
-                "take it out of trust.networks, or out of trust.relays",
-            );
-        }
-    }
 }
 
 /// Whether the networks together hold a whole address family.
@@ -300,10 +288,6 @@ mod tests {
         check(
             "[trust]\nskip_hosts = [\"0.0.0.0/0\", \"::/0\"]\n",
             &["Error trust.skip_hosts Some(2): it holds every address"],
-        );
-        check(
-            "[trust]\nnetworks = [\"192.0.2.0/24\"]\nrelays = [\"192.0.2.7\"]\n",
-            &["Warning trust.relays Some(3): 192.0.2.7/32 lies in trust.networks"],
         );
         check(
             "[policy]\non_reject = \"reject\"\n",
