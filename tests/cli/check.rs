@@ -2,6 +2,7 @@
 
 use super::dkim_signer::SigningKey;
 use super::golden::golden;
+use super::manual::documented;
 use super::policy::{quoted, zone};
 use super::ran::Place;
 use serde::Deserialize;
@@ -114,6 +115,7 @@ fn one_json_object_with_the_keys_of_the_design() {
         let found = json.pointer(pointer).map(ToString::to_string);
         assert_eq!(found.as_deref(), Some(expected), "{pointer}");
     }
+    documented(json);
     let header = json["authentication_results"].as_str().unwrap();
     assert!(
         header.starts_with("mx.example.org; dmarc=fail (p=reject dis=none) "),

@@ -1,5 +1,6 @@
 //! `--help` teaches: what each command is for, with examples that hold.
 
+use super::manual::commands;
 use super::ran::alignd;
 
 /// Every command, and a word that its help must have beyond the names of its options.
@@ -32,23 +33,7 @@ fn every_command_explains_itself() {
 
 #[test]
 fn no_command_is_without_help_here() {
-    let mut waiting: Vec<Vec<String>> = vec![Vec::new()];
-    let mut found = Vec::new();
-    while let Some(command) = waiting.pop() {
-        let mut arguments = command.clone();
-        arguments.push("--help".to_owned());
-        let help = alignd(&arguments).out;
-        let list = help.split("Commands:\n").nth(1).unwrap_or_default();
-        let names = list.lines().map_while(|line| line.strip_prefix("  "));
-        let names = names.filter_map(|line| line.split(' ').next());
-        for name in names.filter(|name| !name.is_empty() && *name != "help") {
-            let mut below = command.clone();
-            below.push(name.to_owned());
-            waiting.push(below);
-        }
-        found.push(command);
-    }
-    found.sort();
+    let found = commands();
     let mut known: Vec<Vec<&str>> = COMMANDS.iter().map(|(c, _)| c.to_vec()).collect();
     known.sort();
     assert_eq!(found, known);

@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod golden;
 mod help;
+mod manual;
 mod policy;
 mod ran;
 mod stored;

@@ -1,6 +1,7 @@
 //! `alignd policy`: the walks of RFC 9989's examples, and what a person reads.
 
 use super::golden::golden;
+use super::manual::documented;
 use super::ran::Place;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -166,6 +167,7 @@ fn one_json_object_with_documented_keys() {
         assert_eq!(json[key], expected, "{key}");
     }
     assert_eq!(json["exists"], false);
+    documented(json);
     let failed = place.run(&["policy", "dead.example", "--zone", "{}/zone", "--json"]);
     assert_eq!(
         (failed.code, &failed.json()[0]["error"]),

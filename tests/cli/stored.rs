@@ -1,6 +1,7 @@
 //! `alignd messages`, `why` and `status` on a store filled through the library.
 
 use super::golden::golden;
+use super::manual::documented;
 use super::plain_verdict::plain_verdict;
 use super::ran::{Place, Ran};
 use alignd::auth::dmarc::{Alignment, Policy};
@@ -159,7 +160,9 @@ fn why_by_queue_id_and_by_verdict() {
     );
     let by_id = place.run(&["why", &older.to_uppercase(), "--json"]);
     assert_eq!(column(&by_id, "id"), [older]);
-    let history = &by_id.json()[0]["outcomes"];
+    let object = &by_id.json()[0];
+    documented(object);
+    let history = &object["outcomes"];
     assert_eq!(
         (&history[0]["state"], &history[1]["state"]),
         (&"answering".into(), &"accepted".into())
