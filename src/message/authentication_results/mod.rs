@@ -120,6 +120,10 @@ impl MethodResult {
 }
 
 fn normal_text(text: &str) -> String {
+    let printable = |b| matches!(b, b' '..=b'~');
+    if text.len() <= MAX_TEXT && text.bytes().all(printable) {
+        return text.to_owned();
+    }
     cut(text, MAX_TEXT)
         .chars()
         .map(|c| if is_forbidden(c) { '?' } else { c })
@@ -135,10 +139,19 @@ fn normal_comment(text: &str) -> String {
         '"' => '\'',
         other => other,
     };
-    normal_text(text).chars().map(replaced).collect()
+    let text = normal_text(text);
+    if text.contains(['(', ')', '\\', ';', '"']) {
+        text.chars().map(replaced).collect()
+    } else {
+        text
+    }
 }
 
 fn normal_keyword(word: &str) -> String {
+    let fits = |b: u8| b.is_ascii_alphanumeric();
+    if (1..=MAX_KEYWORD).contains(&word.len()) && word.bytes().all(fits) {
+        return word.to_owned();
+    }
     let mut keyword: String = word
         .chars()
         .take(MAX_KEYWORD)
