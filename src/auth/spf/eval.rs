@@ -8,7 +8,7 @@ use super::limits::{Exception, Limits};
 use super::lookups::{Check, Target, found};
 use super::macros::DomainSpec;
 use super::record::{Directive, Mechanism, QueryKind, Record, is_spf};
-use super::{MatchedTerm, Sender, SpfGrounds, SpfOutcome, SpfRequest};
+use super::{MatchedTerm, Sender, SpfGrounds, SpfOutcome, SpfRequest, printable};
 use crate::auth::SpfResult;
 use crate::dns::{Answer, QueryName, Resolver};
 use std::future::Future;
@@ -49,12 +49,18 @@ pub async fn check_host(
         Some((spec, domain)) => check.explain(spec, domain).await,
         None => None,
     };
+    let Conclusion {
+        result,
+        matched,
+        problem,
+        ..
+    } = conclusion;
     SpfOutcome {
         domain: domain.to_owned(),
-        result: conclusion.result,
+        result,
         grounds: SpfGrounds {
-            matched: conclusion.matched,
-            problem: conclusion.problem.map(|text| showable(&text)),
+            matched,
+            problem: problem.map(|text| printable(&text, MAX_PROBLEM_SHOWN)),
             explanation,
             record: check.first_record,
             lookups: check.limits.lookups(),
@@ -150,7 +156,7 @@ impl<R: Resolver> Check<'_, R> {
         }
         if self.first_record.is_none() {
             let shown = String::from_utf8_lossy(text.as_bytes());
-            self.first_record = Some(shown.chars().take(MAX_RECORD_SHOWN).collect());
+            self.first_record = Some(printable(&shown, MAX_RECORD_SHOWN));
         }
         match Record::parse(text.as_bytes()) {
             Ok(record) => Ok(Ok(record)),
@@ -170,7 +176,7 @@ impl<R: Resolver> Check<'_, R> {
             let own = || {
                 Some(MatchedTerm {
                     term: directive.text.clone(),
-                    domain: domain.as_str().to_owned(),
+                    domain: printable(domain.as_str(), MAX_NAME_SHOWN),
                 })
             };
             let matched = match self.matches(directive, domain).await? {
@@ -252,17 +258,12 @@ impl<R: Resolver> Check<'_, R> {
 /// label not at the end, etc.) or is not a multi-label domain name".
 fn queryable(domain: &str) -> Result<QueryName, String> {
     match QueryName::parse(domain) {
+        // RFC 7208 §4.3: "Internationalized domain names MUST be encoded as A-labels".
+        Ok(_) if !domain.is_ascii() => Err(format!("{domain:?} is no domain name in ASCII")),
         Ok(name) if name.labels().nth(1).is_some() => Ok(name),
         Ok(name) => Err(format!("{name} is no domain name of several labels")),
         Err(why) => Err(format!("{domain:?} is no domain name: {why}")),
     }
-}
-
-/// What a log or a person can be shown: printable ASCII, bounded.
-fn showable(text: &str) -> String {
-    let is_printable = |c: char| c == ' ' || c.is_ascii_graphic();
-    let shown = text.chars().map(|c| if is_printable(c) { c } else { '?' });
-    shown.take(MAX_PROBLEM_SHOWN).collect()
 }
 
 impl Conclusion {
@@ -313,3 +314,6 @@ const MAX_RECORD_SHOWN: usize = 1_024;
 
 /// Characters of a problem that the grounds keep.
 const MAX_PROBLEM_SHOWN: usize = 400;
+
+/// Characters of a name that the grounds keep: all that a name can have.
+const MAX_NAME_SHOWN: usize = 253;

@@ -27,9 +27,6 @@ pub struct MacroValues<'a> {
 /// line has 512 octets (RFC 5321 §4.5.3.1.5).
 pub const MAX_EXPLANATION: usize = 500;
 
-/// "253 characters (the maximum length of a domain name in this format)" (RFC 7208 §7.3).
-const MAX_NAME: usize = 253;
-
 impl DomainSpec {
     /// The `\<target-name>` without trailing dot, cut to 253 characters from the left. Whether DNS
     /// can be asked for it is the caller's to see: RFC 7208 §7.3 allows any labels here.
@@ -192,6 +189,9 @@ fn url_escape(text: &str) -> String {
     }
     escaped
 }
+
+/// "253 characters (the maximum length of a domain name in this format)" (RFC 7208 §7.3).
+const MAX_NAME: usize = 253;
 
 #[cfg(test)]
 mod tests {

@@ -31,23 +31,23 @@ pub struct Sender {
 }
 
 /// Why an identity is not checked: what stands where a domain should, and the reason.
-pub(super) type Unusable = (String, &'static str);
+pub(super) type Unusable<'a> = (&'a str, &'static str);
 
 /// The HELO identity as a sender.
-pub(super) fn helo_sender(helo: Option<&str>) -> Result<Sender, Unusable> {
+pub(super) fn helo_sender(helo: Option<&str>) -> Result<Sender, Unusable<'_>> {
     let Some(helo) = helo else {
-        return Err((String::new(), "the client said neither HELO nor EHLO"));
+        return Err(("", "the client said neither HELO nor EHLO"));
     };
     // RFC 7208 §2.3: "This SPF check can only be performed when the "HELO" string is a valid,
     // multi-label domain name."
     let Some(domain) = multi_label_domain(helo) else {
-        return Err((shown(helo), "HELO is no domain name of several labels"));
+        return Err((helo, "HELO is no domain name of several labels"));
     };
     Ok(postmaster_at(domain))
 }
 
 /// The MAIL FROM identity as a sender.
-pub(super) fn mail_from_sender(request: &SpfRequest<'_>) -> Result<Sender, Unusable> {
+pub(super) fn mail_from_sender<'a>(request: &SpfRequest<'a>) -> Result<Sender, Unusable<'a>> {
     let (local_part, domain) = match request.mail_from {
         // RFC 7208 §2.4: "When the reverse-path is null, this document defines the "MAIL FROM"
         // identity to be the mailbox composed of the local-part "postmaster" and the "HELO"
@@ -55,14 +55,11 @@ pub(super) fn mail_from_sender(request: &SpfRequest<'_>) -> Result<Sender, Unusa
         ReversePath::Null => return helo_sender(request.helo),
         ReversePath::Mailbox(mailbox) => (mailbox.local_part.as_str(), mailbox.domain.as_str()),
         ReversePath::Unparseable(path) => {
-            split(path).ok_or((shown(path), "MAIL FROM has no domain"))?
+            split(path).ok_or((path.as_str(), "MAIL FROM has no domain"))?
         }
     };
     let Some(domain) = multi_label_domain(domain) else {
-        return Err((
-            shown(domain),
-            "MAIL FROM has no domain name of several labels",
-        ));
+        return Err((domain, "MAIL FROM has no domain name of several labels"));
     };
     // RFC 7208 §4.3: "If the <sender> has no local-part, substitute the string "postmaster" for the
     // local-part."
@@ -70,7 +67,7 @@ pub(super) fn mail_from_sender(request: &SpfRequest<'_>) -> Result<Sender, Unusa
         return Ok(postmaster_at(domain));
     }
     Ok(Sender {
-        local_part: local_part.to_owned(),
+        local_part: bounded(local_part),
         domain: domain.as_str().to_owned(),
     })
 }
@@ -80,7 +77,7 @@ pub(super) fn macro_helo(helo: Option<&str>) -> String {
     let helo = helo.unwrap_or_default();
     match DomainName::parse(helo) {
         Ok(domain) if !helo.is_ascii() => domain.as_str().to_owned(),
-        Ok(_) | Err(_) => shown(helo),
+        Ok(_) | Err(_) => bounded(helo),
     }
 }
 
@@ -104,12 +101,13 @@ fn split(path: &str) -> Option<(&str, &str)> {
     path.rsplit_once('@')
 }
 
-fn shown(text: &str) -> String {
-    text.chars().take(MAX_SHOWN).collect()
+/// What macros may repeat many times.
+fn bounded(text: &str) -> String {
+    text.chars().take(MAX_MACRO_VALUE).collect()
 }
 
-/// Characters kept of what is no domain; a domain has 253.
-const MAX_SHOWN: usize = 255;
+/// Characters kept of HELO and of a local part. RFC 5321 §4.5.3.1 allows 255 and 64 octets.
+const MAX_MACRO_VALUE: usize = 255;
 
 #[cfg(test)]
 mod tests {
@@ -160,8 +158,7 @@ mod tests {
             let sender = mail_from_sender(&request(helo, &path))
                 .map(|sender| format!("{}@{}", sender.local_part, sender.domain))
                 .map_err(|(given, _)| given);
-            let expected = expected.map(str::to_owned).map_err(str::to_owned);
-            assert_eq!(sender, expected, "{mail_from} {helo:?}");
+            assert_eq!(sender, expected.map(str::to_owned), "{mail_from} {helo:?}");
         }
     }
 

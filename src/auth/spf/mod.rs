@@ -29,20 +29,33 @@ pub async fn check_mail_from(request: &SpfRequest<'_>, resolver: &impl Resolver)
 }
 
 async fn check(
-    sender: Result<Sender, identity::Unusable>,
+    sender: Result<Sender, identity::Unusable<'_>>,
     request: &SpfRequest<'_>,
     resolver: &impl Resolver,
 ) -> SpfOutcome {
     match sender {
         Ok(sender) => check_host(&sender.domain, &sender, request, resolver).await,
-        Err((given, why)) => SpfOutcome::not_evaluated(given, why),
+        Err((given, why)) => SpfOutcome::not_evaluated(printable(given, MAX_GIVEN_SHOWN), why),
     }
 }
+
+/// What a log, a page or a person can be shown of what strangers wrote: printable ASCII, bounded.
+fn printable(text: &str, longest: usize) -> String {
+    let shown = |c: char| match c {
+        ' '..='~' => c,
+        _ => '?',
+    };
+    text.chars().map(shown).take(longest).collect()
+}
+
+/// Characters kept of what is no domain; a domain has 253.
+const MAX_GIVEN_SHOWN: usize = 255;
 
 /// What SPF said of one identity, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpfOutcome {
-    /// The domain that was checked, as given by the client; empty when there was none to check.
+    /// The domain that was checked, in A-labels; what the client gave in its place, in printable ASCII,
+    /// when that is no domain; empty when it gave nothing.
     pub domain: String,
     pub result: super::SpfResult,
     pub grounds: SpfGrounds,
@@ -57,7 +70,8 @@ pub struct SpfGrounds {
     pub problem: Option<String>,
     /// The domain owner's explanation text, RFC 7208 §6.2. From the sender: never trusted.
     pub explanation: Option<String>,
-    /// The record of the checked domain as found, at most 1,024 characters of it.
+    /// The record of the checked domain as found, at most 1,024 characters of it, with `?` for what is
+    /// not printable ASCII.
     pub record: Option<String>,
     /// Terms that caused look-ups, of the 10 allowed (RFC 7208 §4.6.4).
     pub lookups: u8,
