@@ -114,17 +114,20 @@ impl Expiring {
         }
     }
 
+    /// Keeps what is awaited, but for replies: no MTA waits that long for one.
     fn expire_verdicts(&self, c: &Transaction<'_>) -> rusqlite::Result<(Stage, u64)> {
         let numbers: Vec<i64> = c
             .prepare_cached(
                 "SELECT number FROM verdict
-                 WHERE received < ?1 AND number NOT IN (SELECT verdict FROM awaiting)
+                 WHERE received < ?1
+                     AND number NOT IN (SELECT verdict FROM awaiting WHERE state <> 'answering')
                  ORDER BY received LIMIT ?2",
             )?
             .query_map(params![self.cutoff.micros(), self.slice], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for number in &numbers {
             for sql in [
+                "DELETE FROM awaiting WHERE verdict = ?1",
                 "DELETE FROM outcome WHERE verdict = ?1",
                 "DELETE FROM detail WHERE verdict = ?1",
                 "DELETE FROM verdict WHERE number = ?1",
