@@ -90,10 +90,11 @@ impl EnvelopeQuestion {
     /// The answers when nothing is asked, with the reason.
     pub fn not_asked(&self, why: &str) -> EnvelopeAnswers {
         let helo = self.helo.clone().unwrap_or_default();
-        let mail_from = self
-            .mail_from
-            .domain()
-            .map_or(helo.as_str(), DomainName::as_str);
+        let mail_from = match &self.mail_from {
+            ReversePath::Mailbox(mailbox) => mailbox.domain.as_str(),
+            ReversePath::Null => helo.as_str(),
+            ReversePath::Unparseable(path) => path.as_str(),
+        };
         EnvelopeAnswers {
             spf: SpfEvidence {
                 mail_from: SpfOutcome::not_evaluated(mail_from, why),
@@ -108,13 +109,9 @@ impl EnvelopeQuestion {
     }
 
     /// The domain that SPF can authenticate: of MAIL FROM, or of HELO for the null path
-    /// (RFC 7208 §2.4).
+    /// (RFC 7208 §2.4). A path that is no RFC 5321 mailbox may have one too.
     pub fn spf_domain(&self) -> Option<DomainName> {
-        match &self.mail_from {
-            ReversePath::Mailbox(mailbox) => Some(mailbox.domain.clone()),
-            ReversePath::Null => DomainName::parse(self.helo.as_deref()?).ok(),
-            ReversePath::Unparseable(_) => None,
-        }
+        spf::mail_from_domain(&self.mail_from, self.helo.as_deref())
     }
 }
 

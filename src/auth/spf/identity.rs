@@ -47,12 +47,15 @@ pub(super) fn helo_sender(helo: Option<&str>) -> Result<Sender, Unusable<'_>> {
 }
 
 /// The MAIL FROM identity as a sender.
-pub(super) fn mail_from_sender<'a>(request: &SpfRequest<'a>) -> Result<Sender, Unusable<'a>> {
-    let (local_part, domain) = match request.mail_from {
+pub(super) fn mail_from_sender<'a>(
+    mail_from: &'a ReversePath,
+    helo: Option<&'a str>,
+) -> Result<Sender, Unusable<'a>> {
+    let (local_part, domain) = match mail_from {
         // RFC 7208 §2.4: "When the reverse-path is null, this document defines the "MAIL FROM"
         // identity to be the mailbox composed of the local-part "postmaster" and the "HELO"
         // identity".
-        ReversePath::Null => return helo_sender(request.helo),
+        ReversePath::Null => return helo_sender(helo),
         ReversePath::Mailbox(mailbox) => (mailbox.local_part.as_str(), mailbox.domain.as_str()),
         ReversePath::Unparseable(path) => {
             split(path).ok_or((path.as_str(), "MAIL FROM has no domain"))?
@@ -113,16 +116,6 @@ const MAX_MACRO_VALUE: usize = 255;
 mod tests {
     use super::*;
 
-    fn request<'a>(helo: Option<&'a str>, mail_from: &'a ReversePath) -> SpfRequest<'a> {
-        SpfRequest {
-            client: IpAddr::from([192, 0, 2, 1]),
-            helo,
-            mail_from,
-            receiver: "",
-            now: Timestamp::from_seconds(0),
-        }
-    }
-
     #[test]
     fn finds_the_domain_to_check() {
         for (mail_from, helo, expected) in [
@@ -155,7 +148,7 @@ mod tests {
             ("<a@[192.0.2.1]>", Some("h.example"), Err("[192.0.2.1]")),
         ] {
             let path = ReversePath::parse(mail_from);
-            let sender = mail_from_sender(&request(helo, &path))
+            let sender = mail_from_sender(&path, helo)
                 .map(|sender| format!("{}@{}", sender.local_part, sender.domain))
                 .map_err(|(given, _)| given);
             assert_eq!(sender, expected.map(str::to_owned), "{mail_from} {helo:?}");

@@ -16,7 +16,9 @@ mod reverse;
 pub use eval::check_host;
 pub use identity::{Sender, SpfRequest};
 
+use crate::address::ReversePath;
 use crate::dns::Resolver;
+use crate::domain::DomainName;
 
 /// The HELO identity, RFC 7208 §2.3.
 pub async fn check_helo(request: &SpfRequest<'_>, resolver: &impl Resolver) -> SpfOutcome {
@@ -25,7 +27,14 @@ pub async fn check_helo(request: &SpfRequest<'_>, resolver: &impl Resolver) -> S
 
 /// The MAIL FROM identity, RFC 7208 §2.4; for a null path that is postmaster at the HELO domain.
 pub async fn check_mail_from(request: &SpfRequest<'_>, resolver: &impl Resolver) -> SpfOutcome {
-    check(identity::mail_from_sender(request), request, resolver).await
+    let sender = identity::mail_from_sender(request.mail_from, request.helo);
+    check(sender, request, resolver).await
+}
+
+/// The domain that a pass of MAIL FROM would authenticate, known before anything is asked.
+pub fn mail_from_domain(mail_from: &ReversePath, helo: Option<&str>) -> Option<DomainName> {
+    let sender = identity::mail_from_sender(mail_from, helo).ok()?;
+    DomainName::parse(&sender.domain).ok()
 }
 
 async fn check(
