@@ -33,6 +33,7 @@ impl DomainName {
         let ascii = if text.is_ascii() {
             text.to_ascii_lowercase()
         } else {
+            check_written(text)?;
             idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::EMPTY)
                 .map_err(|_| DomainError::BadCharacter)?
                 .into_owned()
@@ -78,6 +79,26 @@ impl DomainName {
                 .strip_suffix(&*other.0)
                 .is_some_and(|rest| rest.ends_with('.'))
     }
+}
+
+/// Refuses U-labels that cannot become A-labels of 63 octets before they are converted: that takes
+/// time with the square of their length.
+fn check_written(text: &str) -> Result<(), DomainError> {
+    // 253 octets of A-labels are at most four times as many of U-labels.
+    if text.len() > 1024 {
+        return Err(DomainError::TooLong);
+    }
+    let mut labels = text.split(is_dot);
+    // `xn--` and at least one octet for each character.
+    if labels.any(|label| label.chars().nth(63).is_some()) {
+        return Err(DomainError::LabelTooLong);
+    }
+    Ok(())
+}
+
+/// The characters that UTS 46 reads as dots between labels.
+fn is_dot(c: char) -> bool {
+    matches!(c, '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}')
 }
 
 fn check(ascii: &str) -> Result<(), DomainError> {
@@ -167,6 +188,38 @@ mod tests {
             DomainName::parse(&format!("{}b", "a.".repeat(127))),
             Err(DomainError::TooLong)
         );
+    }
+
+    #[test]
+    fn refuses_long_u_labels_unconverted() {
+        let long = "\u{fc}".repeat(64);
+        let hidden = format!("a{}b", "\u{ad}".repeat(63));
+        for (input, expected) in [
+            (format!("{long}.example"), DomainError::LabelTooLong),
+            (
+                format!("x\u{3002}{hidden}.example"),
+                DomainError::LabelTooLong,
+            ),
+            (
+                format!("{}example", "\u{fc}.".repeat(400)),
+                DomainError::TooLong,
+            ),
+        ] {
+            assert_eq!(DomainName::parse(&input), Err(expected), "{input}");
+        }
+        let short = format!("{}.{}.example", "\u{fc}".repeat(50), "\u{e4}".repeat(50));
+        assert!(DomainName::parse(&short).is_ok());
+        // A signature's d= can be as long as a field: half a second each, were they converted.
+        let many: String = (0..990)
+            .filter_map(|n| char::from_u32(0x4e00 + n))
+            .collect();
+        let field = format!("{many}.").repeat(33) + "example";
+        let begin = std::time::Instant::now();
+        for _ in 0..200 {
+            assert!(DomainName::parse(&field).is_err());
+        }
+        let took = begin.elapsed();
+        assert!(took < std::time::Duration::from_secs(10), "{took:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! our authserv-id, the field goes. So a foreign field that names us before its first semicolon goes
 //! too; nobody needs it. Linear in the field.
 
-use crate::domain::DomainName;
+use crate::domain::{DomainError, DomainName};
 use crate::message::HeaderField;
 use crate::message::cursor::{Cursor, unescaped};
 
@@ -146,7 +146,7 @@ fn is_same(word: &[u8], id: &str) -> bool {
             .eq_ignore_ascii_case(id.as_bytes());
     }
     // Any number of invisible characters may stand in it, but no authserv-id is as long.
-    if word.len() > MAX_WORD {
+    if word.len() > MAX_WORD || is_too_long(word) {
         return true;
     }
     let ascii: Vec<u8> = word.iter().copied().filter(u8::is_ascii).collect();
@@ -162,6 +162,14 @@ fn canonical(word: &[u8]) -> String {
         Ok(domain) => domain.to_string(),
         Err(_) => text.to_owned(),
     }
+}
+
+fn is_too_long(word: &[u8]) -> bool {
+    let parsed = DomainName::parse(&String::from_utf8_lossy(word));
+    matches!(
+        parsed,
+        Err(DomainError::TooLong | DomainError::LabelTooLong)
+    )
 }
 
 fn lower(text: &[u8]) -> String {
@@ -234,6 +242,8 @@ mod tests {
         }
         check(b" mx1.ours\xff.example; dmarc=pass", true);
         check(format!(" {}; dmarc=pass", "\u{ad}".repeat(5000)), true);
+        let hidden = "\u{ad}".repeat(100);
+        check(format!(" m{hidden}\u{fc}ller.example; dmarc=pass"), true);
         check(format!(" {}; dmarc=pass", "a ".repeat(5000)), true);
     }
 
