@@ -31,7 +31,9 @@ pub fn client_behind(
         .filter(|field| field.is("Received"))
         .take(MAX_HOPS)
     {
-        let client = from_clause(&field.value)?;
+        let mut client = from_clause(&field.value)?;
+        // A relay that listens on IPv6 may write IPv4 clients as `::ffff:192.0.2.1`.
+        client.address = client.address.to_canonical();
         if !trusted(client.address) {
             return Some(client);
         }
@@ -406,6 +408,8 @@ mod tests {
             ]),
             client
         );
+        let mapped = [hop("IPv6:::ffff:10.0.0.1"), hop("::ffff:192.0.2.1")];
+        assert_eq!(behind(&mapped), client);
         let other = HeaderField::new("Subject", " x");
         assert_eq!(behind(&[other, hop("10.0.0.1"), hop("192.0.2.1")]), client);
         // Nobody outside, or a trusted hop that cannot be read: no answer, whatever stands below.
