@@ -13,6 +13,8 @@ pub struct Header {
     kept: usize,
     octets: u64,
     left_out: u64,
+    /// One of the fields left out was a From.
+    hides_author: bool,
     results: u32,
     forged: Vec<u32>,
 }
@@ -38,6 +40,7 @@ impl Header {
         };
         if self.kept.saturating_add(size) > bound || self.fields.len() >= MAX_FIELDS {
             self.left_out = self.left_out.saturating_add(1);
+            self.hides_author |= field.is("From");
             return;
         }
         self.kept += size;
@@ -61,9 +64,12 @@ impl Header {
     }
 
     /// The fields to judge, top first. Where some are missing no signature can be trusted to have
-    /// covered them, so none is shown.
+    /// covered them, so none is shown; for a From that is missing stands one that nobody can read.
     pub fn into_fields(self) -> Vec<HeaderField> {
         let mut fields = self.fields;
+        if self.hides_author {
+            fields.push(HeaderField::new("From", ""));
+        }
         if self.left_out > 0 {
             fields.retain(|field| !field.is("DKIM-Signature"));
         }
@@ -87,6 +93,7 @@ const MAX_FORGED: usize = 250_000;
 mod tests {
     use super::*;
     use crate::message::authentication_results::claim::claims_to_be;
+    use crate::message::author::{Author, author};
 
     fn forged(value: &[u8]) -> bool {
         claims_to_be(value, &["mx.example"])
@@ -124,5 +131,28 @@ mod tests {
         assert_eq!(fields.iter().filter(|f| f.is("From")).count(), 2);
         assert!(!fields.iter().any(|f| f.is("DKIM-Signature")));
         assert!(fields.len() < 10);
+    }
+
+    #[test]
+    fn no_number_of_fields_hides_an_author() {
+        for (fields, octets) in [(MAX_FIELDS, 1), (9, 1024 * 1024)] {
+            let mut header = Header::default();
+            header.push(b"From", b" a@evil.example", forged);
+            for _ in 0..fields {
+                header.push(b"From", &vec![b' '; octets], forged);
+            }
+            header.push(b"From", b" b@bank.example", forged);
+            assert!(header.left_out() > 0);
+            let author = author(&header.into_fields());
+            assert!(matches!(author, Author::Unparseable(_)), "{author:?}");
+        }
+        let mut header = Header::default();
+        header.push(b"From", b" a@evil.example", forged);
+        for _ in 0..MAX_FIELDS {
+            header.push(b"X", b"", forged);
+        }
+        header.push(b"From", b" b@bank.example", forged);
+        let author = author(&header.into_fields());
+        assert!(matches!(author, Author::Unparseable(_)), "{author:?}");
     }
 }
