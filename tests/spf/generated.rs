@@ -22,8 +22,7 @@ pub enum Style {
 
 /// The same `count` cases every time.
 pub fn cases(style: Style, count: usize) -> Vec<Case> {
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let mut runner = runner();
     let strategy = case(style);
     (0..count)
         .map(|number| {
@@ -35,6 +34,26 @@ pub fn cases(style: Style, count: usize) -> Vec<Case> {
             case
         })
         .collect()
+}
+
+/// The same `count` records every time, most of them broken somewhere.
+pub fn broken_records(count: usize) -> Vec<String> {
+    let mut runner = runner();
+    let strategy = record(Style::Wild)
+        .prop_flat_map(broken)
+        .prop_flat_map(broken);
+    let record = |_| {
+        strategy
+            .new_tree(&mut runner)
+            .expect("the strategy rejects nothing")
+            .current()
+    };
+    (0..count).map(record).collect()
+}
+
+fn runner() -> TestRunner {
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    TestRunner::new_with_rng(Config::default(), rng)
 }
 
 pub fn case(style: Style) -> impl Strategy<Value = Case> {
@@ -90,16 +109,12 @@ fn whole_record(style: Style) -> impl Strategy<Value = String> {
 
 fn broken(record: String) -> impl Strategy<Value = String> {
     let at = any::<prop::sample::Index>();
-    let with = select(
-        &[
-            "", " ", ".", ":", "/", "%", "=", "-", "0", "{", "x", "\t", "\u{e9}", "A",
-        ][..],
-    );
+    let with = select(PIECES);
     (at, with, any::<bool>()).prop_map(move |(at, with, replaces)| {
-        let at = at.index(record.len());
-        let mut record = record.clone();
-        record.replace_range(at..at + usize::from(replaces), with);
-        record
+        let mut chars: Vec<char> = record.chars().collect();
+        let at = at.index(chars.len());
+        chars.splice(at..at + usize::from(replaces), with.chars());
+        chars.into_iter().collect()
     })
 }
 
@@ -295,3 +310,8 @@ const SENDERS: &[&str] = &[
 ];
 
 const HELOS: &[&str] = &["mail.a.test", "b.test", "nothing.test", "localhost"];
+
+const PIECES: &[&str] = &[
+    "", "", " ", ".", ":", "/", "//", "%", "%%", "=", "-", "+", "0", "1", "33", "{", "}", "r}",
+    "x", "A", "\t", "\u{e9}", "all", "ip6:::", "exp=",
+];

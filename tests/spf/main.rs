@@ -6,6 +6,7 @@ mod corners;
 mod disagreements;
 mod failing;
 mod generated;
+mod grammar;
 mod mail_auth_disagreements;
 mod mail_auth_peer;
 mod openspf;
