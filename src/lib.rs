@@ -10,6 +10,7 @@
 //! - facts, what is kept and said: [`verdict`], [`outcome`]
 //! - adapters, one outside thing each: [`resolver`], [`store`]
 //! - entrances, each with a loop of its own: [`milter`]
+//! - the root, which puts all of it together: [`config`], [`daemon`], [`cli`]
 //!
 //! # One message
 //! The MTA speaks to the milter entrance. As soon as an input is known, its look-ups start; body chunks
@@ -26,6 +27,7 @@ pub mod address;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod dns;
 pub mod domain;
 pub mod message;

@@ -13,6 +13,7 @@ mod moment;
 mod output;
 mod page;
 mod policy;
+mod run;
 mod sentences;
 mod status;
 mod stored;
@@ -48,6 +49,10 @@ enum Command {
     Messages(messages::Arguments),
     /// Show how the DMARC policy of a domain is found, step by step
     Policy(policy::Arguments),
+    /// Run the daemon, all of it, in the foreground; SIGTERM stops it, SIGHUP reloads the settings
+    Run,
+    /// Run what a mail host needs: the milter
+    Milter,
     /// One screen: is it running, what came in today, what needs a hand
     Status(status::Arguments),
     /// Explain one stored verdict: grounds, rule, header, what became of the message
@@ -115,6 +120,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Config(arguments) => config::run(arguments, file),
         Command::Messages(arguments) => messages::run(arguments, file),
         Command::Policy(arguments) => policy::run(arguments, file),
+        Command::Run | Command::Milter => run::run(file),
         Command::Status(arguments) => status::run(arguments, file),
         Command::Why(arguments) => why::run(arguments, file),
     }

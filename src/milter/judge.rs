@@ -7,7 +7,6 @@
 use super::Service;
 use super::link::Fate;
 use super::session::{Begun, Complete, Facts};
-use super::settings::OnStoreFailure;
 use crate::auth::inquiry::Conclusion;
 use crate::domain::DomainName;
 use crate::message::author::Author;
@@ -15,7 +14,7 @@ use crate::outcome::{Outcome, OutcomeSource, OutcomeState};
 use crate::policy::decide::{Situation, decide};
 use crate::policy::reply::{Reply, reply};
 use crate::policy::{Action, Decision};
-use crate::store::{RecordError, Skip, Store};
+use crate::store::{OnFailure, RecordError, Skip, Store};
 use crate::time::Clock;
 use crate::verdict::results::results_field;
 use crate::verdict::{Verdict, VerdictId};
@@ -139,7 +138,7 @@ impl Answer {
         }
     }
 
-    fn is_not_recorded(&mut self, verdict: &Verdict, problem: &RecordError, then: OnStoreFailure) {
+    fn is_not_recorded(&mut self, verdict: &Verdict, problem: &RecordError, then: OnFailure) {
         metrics::counter!("alignd_errors_total", "kind" => "store").increment(1);
         error!(
             queue_id = verdict.envelope.queue_id,
@@ -150,10 +149,10 @@ impl Answer {
         );
         let mut awaited = self.awaited.take();
         match then {
-            OnStoreFailure::Accept => {
+            OnFailure::Accept => {
                 metrics::counter!("alignd_messages_unrecorded_total").increment(1);
             }
-            OnStoreFailure::Tempfail => {
+            OnFailure::Tempfail => {
                 *self = Self::try_later();
                 if let Some(awaited) = &mut awaited {
                     awaited.will_be(OutcomeState::Tempfailed);

@@ -27,7 +27,7 @@ pub use accept::{Limits, serve};
 pub use link::{Fate, Link, OnAnswer, Phase, Socket};
 pub use listener::{BindError, Listener, bind};
 pub use settings::{
-    HostPattern, MilterSettings, OnStoreFailure, SenderPattern, Settings, SocketSpec, TrustSettings,
+    HostPattern, MilterSettings, SenderPattern, Settings, SocketSpec, TrustSettings,
 };
 
 use crate::auth::dkim::KeyCache;

@@ -8,7 +8,7 @@ use crate::auth::dkim::DkimSettings;
 use crate::domain::DomainName;
 use crate::message::authentication_results::claim::claims_to_be;
 use crate::policy::PolicySettings;
-use crate::word::words;
+use crate::store::OnFailure;
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
@@ -26,14 +26,10 @@ pub struct Settings {
     pub policy: PolicySettings,
     /// `dns.message_deadline`
     pub dns_deadline: Duration,
-    pub on_store_failure: OnStoreFailure,
+    /// `store.on_failure`
+    pub on_store_failure: OnFailure,
     /// `store.local_parts`
     pub local_parts: bool,
-}
-
-words! {
-    /// `store.on_failure`: what is done with mail whose verdict cannot be stored.
-    OnStoreFailure { Tempfail = "tempfail", Accept = "accept" }
 }
 
 /// `[milter]`
@@ -106,7 +102,7 @@ impl Settings {
             dkim: DkimSettings::default(),
             policy: PolicySettings::default(),
             dns_deadline: Duration::from_secs(20),
-            on_store_failure: OnStoreFailure::Tempfail,
+            on_store_failure: OnFailure::Tempfail,
             local_parts: false,
         }
     }

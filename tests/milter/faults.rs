@@ -5,7 +5,7 @@ use crate::mta::{Mail, Mta, Session};
 use crate::running::{Running, settings, start, start_with, zone};
 use alignd::dns::zone::Zone;
 use alignd::dns::{Lookup, LookupError, MxRecord, QueryName, Resolver, TxtRecord};
-use alignd::milter::OnStoreFailure;
+use alignd::store::OnFailure;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -109,9 +109,9 @@ async fn slow_look_ups_end_at_the_deadline_and_the_mta_hears_of_progress() {
 #[tokio::test]
 async fn a_store_that_fails_defers_or_lets_pass_as_told() {
     for (then, expected) in [
-        (OnStoreFailure::Tempfail, vec!["y"]),
+        (OnFailure::Tempfail, vec!["y"]),
         (
-            OnStoreFailure::Accept,
+            OnFailure::Accept,
             vec!["i0 Authentication-Results: mx.test", "c"],
         ),
     ] {

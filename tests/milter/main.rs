@@ -3,6 +3,7 @@
 //! `raw` is a client that sends and reads packets and nothing else; the files beside it are one
 //! subject each.
 
+mod daemon;
 mod faults;
 mod limits;
 mod mail;
@@ -10,5 +11,7 @@ mod mta;
 mod raw;
 mod running;
 mod sequences;
+#[path = "../support/signal.rs"]
+mod signal;
 mod trust;
 mod wire;

@@ -17,6 +17,8 @@ pub struct Session {
     options: u32,
     /// The macros asked for, by the number of the stage.
     lists: HashMap<u32, String>,
+    /// Stands before each queue id.
+    pub prefix: String,
     pub queue_ids: Vec<String>,
     authenticated: bool,
 }
@@ -69,6 +71,7 @@ impl Mta {
             mta: self,
             options: word(8),
             lists,
+            prefix: String::new(),
             queue_ids: Vec::new(),
             authenticated: false,
         };
@@ -100,12 +103,20 @@ impl Session {
         self.end().await
     }
 
+    /// The same, where the milter may hang up.
+    pub async fn try_deliver(&mut self, mail: &Mail<'_>) -> std::io::Result<Answer> {
+        self.begin(mail).await;
+        self.content(mail).await;
+        self.send_end().await;
+        self.try_read_answer().await
+    }
+
     /// MAIL, RCPT and DATA.
     pub async fn begin(&mut self, mail: &Mail<'_>) {
         let number = self.queue_ids.len() + 1;
         let id = match self.mta {
-            Mta::Postfix => format!("4jXW5m5GBtz1St{number:02}"),
-            Mta::Sendmail => format!("6AMEP3770124{number:02}"),
+            Mta::Postfix => format!("{}4jXW5m5GBtz1St{number:02}", self.prefix),
+            Mta::Sendmail => format!("{}6AMEP3770124{number:02}", self.prefix),
         };
         let mut macros = vec![("{mail_addr}", "x")];
         match self.mta {
@@ -178,17 +189,21 @@ impl Session {
     }
 
     pub async fn read_answer(&mut self) -> Answer {
+        self.try_read_answer().await.unwrap()
+    }
+
+    async fn try_read_answer(&mut self) -> std::io::Result<Answer> {
         let mut changes = Vec::new();
         loop {
-            let packet = self.raw.read().await;
+            let packet = self.raw.try_read().await?;
             match packet.kind {
                 'h' | 'i' | 'm' => changes.push(packet),
                 'p' => {}
                 _ => {
-                    return Answer {
+                    return Ok(Answer {
                         changes,
                         last: packet,
-                    };
+                    });
                 }
             }
         }

@@ -59,18 +59,13 @@ impl Raw {
         self.read().await
     }
 
+    /// Sends a packet. Who is hung up on learns it from what it reads.
     pub async fn send(&mut self, kind: char, payload: &[u8]) {
-        self.try_send(kind, payload).await.unwrap();
-    }
-
-    pub async fn try_send(&mut self, kind: char, payload: &[u8]) -> io::Result<()> {
-        let mut packet = u32::try_from(payload.len() + 1)
-            .unwrap()
-            .to_be_bytes()
-            .to_vec();
+        let length = u32::try_from(payload.len() + 1).unwrap();
+        let mut packet = length.to_be_bytes().to_vec();
         packet.push(kind as u8);
         packet.extend_from_slice(payload);
-        self.stream.write_all(&packet).await
+        let _ = self.stream.write_all(&packet).await;
     }
 
     /// Sends octets that need be no packets.
@@ -80,11 +75,15 @@ impl Raw {
 
     /// The next packet, within a time that only a failure uses up.
     pub async fn read(&mut self) -> Packet {
-        let read = timeout(Duration::from_secs(60), self.try_read()).await;
-        read.expect("no answer in a minute").expect("an answer")
+        self.try_read().await.expect("an answer")
     }
 
     pub async fn try_read(&mut self) -> io::Result<Packet> {
+        let read = timeout(Duration::from_secs(60), self.read_packet()).await;
+        read.expect("no answer in a minute")
+    }
+
+    async fn read_packet(&mut self) -> io::Result<Packet> {
         let length = self.stream.read_u32().await?;
         let kind = self.stream.read_u8().await?;
         let mut payload = vec![0; length as usize - 1];

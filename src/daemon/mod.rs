@@ -1,0 +1,271 @@
+//! The daemon: settings → store → resolver → milter, started in this order and stopped in the other.
+//!
+//! Owns the wiring, the signals (SIGTERM and SIGINT stop, SIGHUP reloads), what systemd is told, and the
+//! hour at which old verdicts go. A reload changes what the next message is judged by; sockets, store
+//! and DNS servers stay as they were at the start. Evaluates nothing.
+
+mod error;
+mod telemetry;
+
+pub use error::StartError;
+
+use crate::config::{Config, load};
+use crate::dns::Resolver;
+use crate::milter::{self, PROGRESS, Service, Settings};
+use crate::resolver::LiveResolver;
+use crate::store::Store;
+use crate::time::{Clock, Timestamp};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use sd_notify::NotifyState;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use telemetry::LogLevelHandle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinError;
+use tracing::{error, info, warn};
+
+/// Where the settings come from, at the start and at each reload.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// `None`: the usual place.
+    pub file: Option<PathBuf>,
+    pub host_name: String,
+}
+
+/// Runs until it is told to stop. Makes the runtime.
+pub fn run(source: &Source) -> Result<(), StartError> {
+    let config = load(source.file.as_deref(), &source.host_name)?.config;
+    let level = telemetry::start_log(&config.log)?;
+    allow_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Runtime)?;
+    runtime.block_on(serve(source, config, level))
+}
+
+/// The system's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let micros = since.map_or(0, |since| since.as_micros());
+        Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+}
+
+async fn serve(source: &Source, config: Config, level: LogLevelHandle) -> Result<(), StartError> {
+    // Before anything that takes time: a signal must not end us halfway.
+    let signals = Signals::new()?;
+    if let Some(address) = config.metrics.listen {
+        telemetry::start_metrics(address)?;
+    }
+    let store = Store::open(&config.store, SystemClock.now())?;
+    let resolver = Arc::new(LiveResolver::new(&config.dns)?);
+    let listeners = milter::bind(&config.milter).await?;
+    let (settings, take_settings) = watch::channel(Arc::new(settings(&config)));
+    let service = service(take_settings, resolver, &store);
+    let (stop, stopped) = watch::channel(false);
+    let expiry = tokio::spawn(expire(store.clone()));
+    let mut milter = tokio::spawn(milter::run(listeners, service, stopped, GRACE));
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        authserv_id = config.identity.authserv_id,
+        "ready"
+    );
+    tell(&[NotifyState::Ready]);
+    let reloading = Reloading {
+        source,
+        running: config,
+        settings,
+        level,
+    };
+    let early = tokio::select! {
+        () = reloading.until_stopped(signals) => None,
+        ended = &mut milter => Some(ended),
+    };
+    tell(&[NotifyState::Stopping]);
+    stop.send_replace(true);
+    expiry.abort();
+    let result = match early {
+        None => ended(milter.await),
+        Some(early) => ended(early).and(Err(StartError::Ended("it stopped by itself".to_owned()))),
+    };
+    store.close().await;
+    result
+}
+
+fn ended(milter: Result<usize, JoinError>) -> Result<(), StartError> {
+    match milter {
+        Ok(0) => info!("stopped"),
+        Ok(left) => warn!(left, "stopped with mails in hand: they got no answer"),
+        Err(problem) => return Err(StartError::Ended(problem.to_string())),
+    }
+    Ok(())
+}
+
+fn service<R: Resolver>(
+    settings: watch::Receiver<Arc<Settings>>,
+    resolver: Arc<R>,
+    store: &Store,
+) -> Arc<Service<R>> {
+    Arc::new(Service {
+        settings,
+        resolver,
+        keys: Default::default(),
+        store: store.clone(),
+        clock: Arc::new(SystemClock),
+        progress: PROGRESS,
+    })
+}
+
+/// What the milter needs of the settings.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        authserv_id: config.identity.authserv_id.clone(),
+        milter: config.milter.clone(),
+        trust: config.trust.clone(),
+        dkim: config.dkim.clone(),
+        policy: config.policy.clone(),
+        dns_deadline: config.dns.message_deadline,
+        on_store_failure: config.store.on_failure,
+        local_parts: config.store.local_parts,
+    }
+}
+
+/// Deletes what is older than `store.keep_messages`, now and every hour.
+async fn expire(store: Store) {
+    let mut hour = tokio::time::interval(Duration::from_secs(3_600));
+    loop {
+        hour.tick().await;
+        match store.expire(SystemClock.now()).await {
+            Ok(0) => {}
+            Ok(deleted) => info!(
+                deleted,
+                "verdicts older than store.keep_messages are deleted"
+            ),
+            Err(problem) => warn!(%problem, "old verdicts cannot be deleted; trying again"),
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, StartError> {
+        let take = |kind| signal(kind).map_err(StartError::Runtime);
+        Ok(Self {
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+            hang_up: take(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// What a reload changes.
+struct Reloading<'a> {
+    source: &'a Source,
+    /// As it was at the start.
+    running: Config,
+    settings: watch::Sender<Arc<Settings>>,
+    level: LogLevelHandle,
+}
+
+impl Reloading<'_> {
+    async fn until_stopped(self, mut signals: Signals) {
+        loop {
+            tokio::select! {
+                _ = signals.terminate.recv() => return,
+                _ = signals.interrupt.recv() => return,
+                Some(()) = signals.hang_up.recv() => self.reload(),
+            }
+        }
+    }
+
+    fn reload(&self) {
+        let mut told = vec![NotifyState::Reloading];
+        told.extend(NotifyState::monotonic_usec_now());
+        tell(&told);
+        match load(self.source.file.as_deref(), &self.source.host_name) {
+            Ok(loaded) => self.take(&loaded.config),
+            Err(problem) => error!(%problem, "reload failed; the settings stay as they were"),
+        }
+        tell(&[NotifyState::Ready]);
+    }
+
+    fn take(&self, new: &Config) {
+        for name in fixed_at_start(&self.running, new) {
+            warn!(setting = name, "changed, but holds only after a restart");
+        }
+        if let Err(problem) = self.level.set(new.log.level) {
+            warn!(problem, "log.level cannot be changed");
+        }
+        self.settings.send_replace(Arc::new(settings(new)));
+        info!("reloaded: holds from the next message on");
+    }
+}
+
+/// Settings that differ and that a reload doesn't touch.
+fn fixed_at_start(running: &Config, new: &Config) -> Vec<&'static str> {
+    let (milter, store) = (&running.milter, &running.store);
+    let same = [
+        ("milter.listen", milter.listen == new.milter.listen),
+        (
+            "milter.socket_mode",
+            milter.socket_mode == new.milter.socket_mode,
+        ),
+        (
+            "milter.socket_group",
+            milter.socket_group == new.milter.socket_group,
+        ),
+        ("dns.servers", running.dns.servers == new.dns.servers),
+        ("dns.timeout", running.dns.timeout == new.dns.timeout),
+        (
+            "dns.cache_entries",
+            running.dns.cache_entries == new.dns.cache_entries,
+        ),
+        ("store.path", store.path == new.store.path),
+        ("store.durability", store.durability == new.store.durability),
+        ("store.wait", store.wait == new.store.wait),
+        (
+            "store.keep_messages",
+            store.keep_messages == new.store.keep_messages,
+        ),
+        (
+            "store.local_parts",
+            store.local_parts == new.store.local_parts,
+        ),
+        ("metrics.listen", running.metrics == new.metrics),
+        ("log.format", running.log.format == new.log.format),
+    ];
+    let changed = same.iter().filter(|(_, same)| !same);
+    changed.map(|(name, _)| *name).collect()
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    // Without systemd there is nobody to tell, and that is no error.
+    if let Err(problem) = sd_notify::notify(state) {
+        warn!(%problem, "systemd cannot be told");
+    }
+}
+
+/// A connection of the MTA takes a file descriptor: as many as the system lets us have.
+fn allow_open_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // At worst fewer connections are served at once.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// How long the mails in hand may take after SIGTERM; systemd waits 90 s.
+const GRACE: Duration = Duration::from_secs(60);
