@@ -25,7 +25,8 @@ impl MailAuth {
         let mut options = ResolverOpts::default();
         options.cache_size = 0;
         options.attempts = 1;
-        options.timeout = Duration::from_secs(2);
+        // Every question is answered; only a busy machine takes long.
+        options.timeout = Duration::from_secs(60);
         options.use_hosts_file = ResolveHosts::Never;
         Self {
             authenticator: MessageAuthenticator::new(config, options).expect("a server is named"),
