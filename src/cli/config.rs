@@ -31,7 +31,7 @@ enum What {
 
 #[derive(Debug, Args)]
 struct CheckArguments {
-    /// The user the daemon runs as [default: alignd, if there is one and root asks; else the caller]
+    /// The user the daemon runs as [default: alignd, if there is such a user; else the caller]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     #[arg(long, value_enum, default_value_t)]
@@ -104,19 +104,17 @@ fn check(arguments: &CheckArguments, file: Option<&Path>, screen: &mut Screen) -
 
 /// For whom permissions are judged.
 pub enum Subject<'a> {
-    /// The user `alignd` if there is one and root asks, else the caller.
+    /// The user `alignd` if there is one, else the caller.
     Daemon,
     User(&'a str),
 }
 
 /// What this host contradicts in the settings.
 pub fn look(loaded: &Loaded, subject: Subject<'_>) -> Result<(Host, Vec<Finding>), Failure> {
-    let caller = Account::current();
     let account = match subject {
         Subject::User(name) => Account::named(name)
             .ok_or_else(|| Failure::Usage(format!("--user: there is no user \"{name}\" here")))?,
-        Subject::Daemon if caller.is_root() => Account::named("alignd").unwrap_or(caller),
-        Subject::Daemon => caller,
+        Subject::Daemon => Account::named("alignd").unwrap_or_else(Account::current),
     };
     let host = Host {
         account,
@@ -143,13 +141,13 @@ fn told(
     let verdict = if findings.is_empty() {
         screen.tone("nothing wrong", Tone::Good)
     } else {
-        let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
-        format!(
-            "{} errors, {} warnings, {} notes",
-            count(Severity::Error),
-            count(Severity::Warning),
-            count(Severity::Note)
-        )
+        let count = |one: Severity| {
+            let count = findings.iter().filter(|f| f.severity == one).count();
+            let (word, _) = severity(one);
+            format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+        };
+        let all = [Severity::Error, Severity::Warning, Severity::Note].map(count);
+        all.join(", ")
     };
     screen.line(&format!(
         "{source}: {verdict} (for user {})",

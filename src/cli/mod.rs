@@ -49,9 +49,11 @@ enum Command {
     Messages(messages::Arguments),
     /// Show how the DMARC policy of a domain is found, step by step
     Policy(policy::Arguments),
-    /// Run the daemon, all of it, in the foreground; SIGTERM stops it, SIGHUP reloads the settings
+    /// Run the daemon, all of it, in the foreground
+    #[command(after_help = RUN_HELP)]
     Run,
     /// Run what a mail host needs: the milter
+    #[command(after_help = RUN_HELP)]
     Milter,
     /// One screen: is it running, what came in today, what needs a hand
     Status(status::Arguments),
@@ -63,6 +65,14 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 no (a check said no, nothing was found), 2 usage or settings, 3 temporary
 (DNS, a busy store), 4 internal error.
 Times are UTC, RFC 3339. Colours only on a terminal, and never when NO_COLOR is set.";
+
+const RUN_HELP: &str = "\
+SIGTERM ends it when the mails in hand are finished; SIGHUP reloads the settings.
+The log goes to standard error, or to the journal with log.format = \"journald\".
+
+Examples:
+  alignd run --config /etc/alignd/alignd.toml    as systemd/alignd.service has it
+  alignd config check                            before it is started";
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +113,9 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Exit::Ok) => ExitCode::SUCCESS,
         Ok(Exit::No) => ExitCode::from(NO),
         Err(failure) => {
-            eprintln!("{failure}");
+            for line in failure.to_string().lines() {
+                eprintln!("{}", output::printable(line));
+            }
             ExitCode::from(match failure {
                 Failure::Usage(_) | Failure::Settings(_) => USAGE,
                 Failure::Temporary(_) => TEMPORARY,

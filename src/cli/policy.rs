@@ -6,7 +6,9 @@ use super::output::{Screen, Tone};
 use super::page::Page;
 use super::{Exit, Failure, Outcome, explain, settings};
 use crate::auth::dmarc::discover::{Discovery, Existence, discover};
-use crate::auth::dmarc::{AlignmentMode, DiscoveryMethod, Finding, PublishedPolicy, Step};
+use crate::auth::dmarc::{
+    AlignmentMode, DiscoveryMethod, Finding, PsdFlag, PublishedPolicy, Record, Step,
+};
 use crate::config::Config;
 use crate::domain::DomainName;
 use crate::policy::Action;
@@ -195,54 +197,56 @@ fn walk(found: &Discovery, page: &mut Page<'_>) -> Result<(), Failure> {
 
 /// What a step is for, where that isn't told by the one before.
 fn why_so(found: &Discovery, at: usize, step: &Step) -> Option<String> {
-    let domain = &found.author_domain;
-    let ends = match &step.found {
-        Finding::Record(record) if record.psd == crate::auth::dmarc::PsdFlag::No => {
-            Some("psd=n: this is an organizational domain, and the walk ends (§4.10)".to_owned())
+    let record = record_of(step);
+    let ends = match record.map(|record| record.psd) {
+        Some(PsdFlag::No) => {
+            Some("psd=n: this is an organizational domain, and the walk ends (§4.10)")
         }
-        Finding::Record(record) if record.psd == crate::auth::dmarc::PsdFlag::Yes => {
-            Some("psd=y: this is a public suffix, and the walk ends (§4.10)".to_owned())
-        }
-        _ => None,
+        Some(PsdFlag::Yes) => Some("psd=y: this is a public suffix, and the walk ends (§4.10)"),
+        Some(PsdFlag::Unknown) | None => None,
     };
-    if ends.is_some() {
-        return ends;
+    if let Some(ends) = ends {
+        return Some(ends.to_owned());
     }
-    match at {
-        0 => match &step.found {
-            Finding::Record(record) if record.usable => Some(
-                "A record of the author domain itself is the policy (§4.10.1). The walk goes on only to \
-                 find the organizational domain."
-                    .to_owned(),
-            ),
-            _ => None,
-        },
-        1 if domain.label_count() > 8 => Some(format!(
-            "{} labels: after the whole name the walk goes on with the last 7, so that it asks 8 names \
-             at most (§4.10)",
-            domain.label_count()
-        )),
-        _ => None,
+    if at == 0 && record.is_some_and(|record| record.usable) {
+        let text = "A record of the author domain itself is the policy (§4.10.1). The walk goes on only \
+                    to find the organizational domain.";
+        return Some(text.to_owned());
     }
+    let labels = found.author_domain.label_count();
+    (at == 1 && labels > 8).then(|| {
+        format!(
+            "{labels} labels: after the whole name the walk goes on with the last 7, so that it asks 8 \
+             names at most (§4.10)"
+        )
+    })
 }
 
-fn why_organization(found: &Discovery, organization: &DomainName) -> String {
+fn why_organization(found: &Discovery, organization: &DomainName) -> &'static str {
     if found.method == DiscoveryMethod::Psl {
-        return "the name below the public suffix".to_owned();
+        return "the name below the public suffix";
     }
     let name = format!("_dmarc.{organization}");
     let own = found.steps.iter().find(|step| step.name == name);
-    let records = found
-        .steps
-        .iter()
-        .filter(|s| matches!(s.found, Finding::Record(_)));
-    match own.map(|step| &step.found) {
-        Some(Finding::Record(record)) if record.psd == crate::auth::dmarc::PsdFlag::No => {
-            "its record says psd=n (§4.10.2)".to_owned()
+    match own.and_then(record_of).map(|record| record.psd) {
+        Some(PsdFlag::No) => "its record says psd=n (§4.10.2)",
+        Some(PsdFlag::Yes | PsdFlag::Unknown) => "the shortest name with a record (§4.10.2)",
+        None if found.steps.iter().any(|step| record_of(step).is_some()) => {
+            "the name below the one that says psd=y (§4.10.2)"
         }
-        Some(Finding::Record(_)) => "the shortest name with a record (§4.10.2)".to_owned(),
-        _ if records.count() > 0 => "the name below the one that says psd=y (§4.10.2)".to_owned(),
-        _ => "no record was found, so the domain stands for itself (§4.10.2)".to_owned(),
+        None => "no record was found, so the domain stands for itself (§4.10.2)",
+    }
+}
+
+fn record_of(step: &Step) -> Option<&Record> {
+    match &step.found {
+        Finding::Record(record) => Some(record),
+        Finding::Several(_)
+        | Finding::NotDmarc
+        | Finding::NoData
+        | Finding::NxDomain
+        | Finding::TooLong
+        | Finding::Error(_) => None,
     }
 }
 

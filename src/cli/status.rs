@@ -3,13 +3,13 @@
 use super::config::{Subject, look};
 use super::output::{Screen, Tone};
 use super::page::Page;
-use super::{Exit, Failure, Outcome, now, settings, stored};
+use super::{Exit, Failure, Outcome, now, settings};
 use crate::config::check::Severity;
 use crate::config::value::write_duration;
 use crate::config::{Config, Loaded};
 use crate::milter::SocketSpec;
 use crate::outcome::OutcomeState;
-use crate::store::{Count, CountBy, Filter, Reader, StoreStats};
+use crate::store::{Count, CountBy, Filter, OpenError, Reader, StoreStats};
 use crate::time::{Timestamp, UtcDay};
 use clap::Args;
 use nix::sys::statvfs::statvfs;
@@ -35,14 +35,24 @@ pub fn run(_: &Arguments, file: Option<&Path>) -> Outcome {
     let mut problems = Vec::new();
     page.heading(&format!("alignd {}", env!("CARGO_PKG_VERSION")))?;
     running(&loaded, &mut problems, &mut page)?;
-    match stored::open(&loaded.config) {
+    match Reader::open(&loaded.config.store.path) {
         Ok(reader) => {
             store(&reader, &loaded.config, &mut problems, &mut page)?;
             today(&reader, now(), &mut problems, &mut page)?;
         }
         Err(error) => problems.push(Problem {
+            next: match error {
+                OpenError::Missing(_) => "it is made when alignd first runs",
+                OpenError::Access { .. } => "ask as root, or as the user alignd runs as",
+                OpenError::InUse { .. }
+                | OpenError::Newer { .. }
+                | OpenError::Older { .. }
+                | OpenError::Foreign(_)
+                | OpenError::Database { .. }
+                | OpenError::Thread(_) => "alignd config check may say more",
+            }
+            .to_owned(),
             what: error.to_string(),
-            next: "the store is made when alignd first runs: alignd run".to_owned(),
         }),
     }
     contradictions(&loaded, &mut problems)?;

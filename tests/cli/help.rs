@@ -1,7 +1,8 @@
 //! `--help` teaches: what each command is for, with examples that hold.
 
 use super::manual::commands;
-use super::ran::alignd;
+use super::ran::{Place, alignd};
+use std::path::Path;
 
 /// Every command, and a word that its help must have beyond the names of its options.
 const COMMANDS: &[(&[&str], &str)] = &[
@@ -12,7 +13,9 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["config", "show"], "--matrix"),
     (&["config", "sample"], "reason"),
     (&["messages"], "alignd messages --dmarc fail --count-by ip"),
+    (&["milter"], "SIGTERM"),
     (&["policy"], "alignd policy example.org"),
+    (&["run"], "SIGHUP reloads the settings"),
     (&["status"], "Exit codes"),
     (&["why"], "alignd why"),
 ];
@@ -96,5 +99,83 @@ fn wrong_usage_is_exit_code_2_with_the_way_out() {
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
         assert!(ran.err.contains(says), "{arguments:?}: {}", ran.err);
         assert_eq!(ran.out, "", "{arguments:?}");
+    }
+}
+
+/// Commands that README, manual and helps show, as words: pipes, redirections and remarks cut off.
+fn examples() -> Vec<Vec<String>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).expect("a file of ours");
+    let readme = read("README.md");
+    // In the README's prose and blocks a command stands between backticks or on a line of its own.
+    let inline = readme.split('`').filter(|text| text.starts_with("alignd "));
+    let mut texts: Vec<String> = inline.map(|text| text.replace('\n', " ")).collect();
+    for text in [&readme, &read("man/alignd.1").replace("\\-", "-")] {
+        let mut verbatim = false;
+        for line in text.lines() {
+            let line = line.trim_start();
+            verbatim ^= line.starts_with("```") || matches!(line, ".nf" | ".fi");
+            if verbatim && line.starts_with("alignd ") {
+                texts.push(line.to_owned());
+            }
+        }
+    }
+    for command in commands() {
+        let help = alignd(&[command, vec!["--help".to_owned()]].concat()).out;
+        let continued: Vec<&str> = help.split("\\\n").map(str::trim).collect();
+        let help = continued.join(" ");
+        let shown = help.split("Examples:\n").nth(1).unwrap_or_default();
+        let lines = shown
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.starts_with("alignd "));
+        texts.extend(lines.map(str::to_owned));
+    }
+    texts.iter().filter_map(|text| words(text)).collect()
+}
+
+fn words(text: &str) -> Option<Vec<String>> {
+    let end = [" |", " <", " >", "  ", " #"]
+        .iter()
+        .filter_map(|mark| text.find(mark))
+        .min();
+    // A `<>` in quotes is an address, no redirection.
+    let text = text.get(..end.unwrap_or(text.len()))?;
+    let words = text.split_whitespace().skip(1);
+    let words: Vec<String> = words
+        .map(|word| word.trim_matches('\'').to_owned())
+        .collect();
+    // A command's name alone is mentioned, not shown; `…` stands for what was shown before.
+    if words.len() < 2 || words.iter().any(|word| word == "…") {
+        return None;
+    }
+    let placeholder = |word: &String| matches!(word.as_str(), "COMMAND" | "QUEUE-ID");
+    (!words.iter().any(placeholder)).then_some(words)
+}
+
+/// What is shown is understood: it may find nothing here, but it is no wrong usage.
+#[test]
+fn every_example_is_understood() {
+    let place = Place::new();
+    let empty = place.write("empty.zone", "");
+    let examples = examples();
+    assert!(examples.len() > 25, "{examples:?}");
+    for mut example in examples {
+        if matches!(example.first().map(String::as_str), Some("run" | "milter")) {
+            continue;
+        }
+        // Nothing on the network is asked.
+        if matches!(
+            example.first().map(String::as_str),
+            Some("check" | "policy")
+        ) {
+            match example.iter().position(|word| word == "--zone") {
+                Some(at) => example[at + 1] = empty.clone(),
+                None => example.extend(["--zone".to_owned(), empty.clone()]),
+            }
+        }
+        let shown: Vec<&str> = example.iter().map(String::as_str).collect();
+        let ran = place.run(&shown);
+        assert!(!ran.err.contains("Usage:"), "{shown:?}: {}", ran.err);
     }
 }

@@ -176,6 +176,31 @@ fn one_json_object_with_documented_keys() {
 }
 
 #[test]
+fn the_public_suffix_list_when_the_settings_say_so() {
+    let place = Place::new();
+    place.write("zone", "_dmarc.shop.example. TXT \"v=DMARC1; p=reject\"\n");
+    let settings = std::fs::read_to_string(place.path("alignd.toml")).unwrap();
+    place.write(
+        "alignd.toml",
+        &format!("{settings}[policy]\ndiscovery = \"psl\"\n"),
+    );
+    let arguments = ["policy", "a.b.shop.example", "--zone", "{}/zone"];
+    let json = place.run(&[&arguments[..], &["--json"]].concat()).json();
+    let steps = json[0]["discovery"].as_array().unwrap();
+    let names: Vec<&str> = steps.iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["_dmarc.a.b.shop.example", "_dmarc.shop.example"]);
+    assert_eq!(
+        (&json[0]["discovery_method"], &json[0]["policy"]),
+        (&"psl".into(), &"reject".into())
+    );
+    let page = place.run(&arguments).out;
+    assert!(
+        page.contains("Public Suffix List (RFC 7489 §6.6.3)"),
+        "{page}"
+    );
+}
+
+#[test]
 fn a_zone_file_that_is_wrong_is_told_with_its_line() {
     let place = Place::new();
     let zone = place.write("zone", "example. TXT ok\n$INCLUDE other\n");

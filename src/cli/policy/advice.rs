@@ -43,9 +43,9 @@ fn history(name: &str, record: &Record) -> Vec<String> {
 }
 
 fn to_begin(found: &Discovery) -> Vec<String> {
-    let unusable = found.steps.iter().find_map(|step| match &step.found {
-        Finding::Record(record) if !record.usable => Some(&step.name),
-        _ => None,
+    let unusable = found.steps.iter().find_map(|step| {
+        let record = super::record_of(step)?;
+        (!record.usable).then_some(&step.name)
     });
     if let Some(name) = unusable {
         return vec![format!(

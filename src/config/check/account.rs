@@ -97,6 +97,12 @@ impl Account {
     }
 }
 
+/// Whether whoever asks may not even look there, so that nothing can be said.
+pub fn is_hidden(looked: &std::io::Result<Metadata>) -> bool {
+    let error = looked.as_ref().err().map(std::io::Error::kind);
+    error == Some(std::io::ErrorKind::PermissionDenied)
+}
+
 /// `drwxr-x--- root:postfix`, as `ls -l` shows it.
 pub fn shown(metadata: &Metadata) -> String {
     let mode = metadata.mode();

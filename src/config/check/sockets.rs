@@ -1,6 +1,6 @@
 //! `config check`: can the daemon make its sockets, and can the MTA reach them?
 
-use super::account::{Account, Wish, shown};
+use super::account::{Account, Wish, is_hidden, shown};
 use super::postfix::{self, Postfix};
 use super::{Findings, Host, Severity};
 use crate::milter::SocketSpec;
@@ -53,7 +53,11 @@ fn can_be_made(findings: &mut Findings<'_>, path: &Path, account: &Account) {
         "install -d -o {user} -g postfix -m 0750 {}",
         directory.display()
     );
-    match std::fs::metadata(directory) {
+    let metadata = std::fs::metadata(directory);
+    if is_hidden(&metadata) {
+        return;
+    }
+    match metadata {
         Ok(found) if account.may(Wish::Fill, &found) => {}
         Ok(found) => {
             let what = format!(

@@ -1,6 +1,6 @@
 //! `config check`: can the daemon keep its store where `store.path` says?
 
-use super::account::{Account, Wish, shown};
+use super::account::{Account, Wish, is_hidden, shown};
 use super::{Findings, Host, Severity};
 use std::path::Path;
 
@@ -25,7 +25,11 @@ fn trouble(path: &Path, account: &Account) -> Option<(String, String)> {
             format!("chmod o+x {closed}, or keep the store elsewhere"),
         ));
     }
-    let Ok(metadata) = std::fs::metadata(path) else {
+    let metadata = std::fs::metadata(path);
+    if is_hidden(&metadata) {
+        return None;
+    }
+    let Ok(metadata) = metadata else {
         let parent = path.parent()?;
         return match std::fs::metadata(parent) {
             Ok(found) if account.may(Wish::Fill, &found) => None,
