@@ -244,6 +244,12 @@ fn look_ups_that_fail() {
         let evidence = dkim::judge(case.mail.as_bytes(), &zone, &settings, NOW, 1);
         assert_eq!(dkim::lines(&evidence), [expected]);
     }
+    // A body that no key can make right again is no question of time.
+    let changed = format!("{}more\r\n", case.mail);
+    let zone = failing(LookupError::Timeout);
+    let evidence = dkim::judge(changed.as_bytes(), &zone, &DkimSettings::default(), NOW, 1);
+    assert_eq!(dkim::lines(&evidence), ["fail: body hash did not verify"]);
+    assert!(!only(&evidence).grounds.headers_intact);
 }
 
 #[test]

@@ -307,6 +307,12 @@ impl Candidate {
                 problem
             }
             (Err(Problem::Signature), Err(Problem::BodyHash)) => Problem::BodyHashAndSignature,
+            // RFC 6376 §6.1.3: "if the body hash does not match, the entire signature must be considered
+            // to have failed". No later answer about the key can change that.
+            (
+                Err(Problem::Lookup(_)),
+                Err(problem @ (Problem::BodyHash | Problem::BodyTooShort)),
+            ) => problem,
             (Err(problem), _) => problem,
         };
         grounds.reason = problem.to_string();
