@@ -139,6 +139,9 @@ impl<R: Resolver + 'static> Conversation<R> {
             let missing = format!("{:?}", negotiated.missing());
             warn!(missing, "the MTA doesn't allow header changes");
         }
+        if negotiated.options().contains(ProtoOpts::NOREPLY_BODY) {
+            link.leave_body_unanswered();
+        }
         Self {
             service: Arc::clone(service),
             link: Arc::clone(link),

@@ -51,6 +51,7 @@ pub struct Link {
     socket: Socket,
     phase: watch::Sender<Phase>,
     command: AtomicU8,
+    replies_to_body: AtomicBool,
     answering: AtomicBool,
     on_answer: Mutex<Option<OnAnswer>>,
 }
@@ -61,6 +62,7 @@ impl Link {
             socket,
             phase: watch::Sender::new(Phase::Idle(Instant::now())),
             command: AtomicU8::new(0),
+            replies_to_body: AtomicBool::new(true),
             answering: AtomicBool::new(false),
             on_answer: Mutex::new(None),
         }
@@ -98,6 +100,15 @@ impl Link {
     /// From the stream: the packet of a command has begun.
     pub fn command_began(&self, kind: u8) {
         self.command.store(kind, Ordering::Relaxed);
+    }
+
+    /// It was agreed that body packets get no reply.
+    pub fn leave_body_unanswered(&self) {
+        self.replies_to_body.store(false, Ordering::Relaxed);
+    }
+
+    pub fn replies_to_body(&self) -> bool {
+        self.replies_to_body.load(Ordering::Relaxed)
     }
 
     /// The next final reply answers the message in hand.

@@ -1,7 +1,10 @@
 //! Packets of the milter protocol as octets in a stream: where one ends, and what kind it is.
 //!
-//! Owns the framing (four octets of length, one of kind, the rest) and the kinds that the stream must
-//! tell apart. What is in a packet is indymilter's.
+//! Owns the framing (four octets of length, one of kind, the rest), the kinds that the stream must tell
+//! apart, and the mending of packets that MTAs send and indymilter doesn't take. What else is in a
+//! packet is indymilter's.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Follows one direction of a connection, packet by packet.
 #[derive(Debug, Default)]
@@ -56,8 +59,84 @@ impl Framer {
     }
 }
 
+/// What is to be done with the packet at the front of what was read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Front {
+    /// More of it is needed to tell.
+    Unknown,
+    Fine,
+    /// Body octets, none of them. indymilter ends the session over it.
+    EmptyBody,
+    /// This one instead of its first octets.
+    Mended {
+        instead_of: usize,
+        packet: Vec<u8>,
+    },
+    /// Longer than any packet of the protocol: something else speaks.
+    TooLong(usize),
+}
+
+/// Looks at the packet that `octets` begin with.
+pub fn front(octets: &[u8]) -> Front {
+    let Some(([a, b, c, d, kind], rest)) = octets.split_first_chunk::<HEADER>() else {
+        return Front::Unknown;
+    };
+    let length = (u32::from_be_bytes([*a, *b, *c, *d]) as usize).saturating_sub(1);
+    match kind {
+        _ if length > MAX_PAYLOAD => Front::TooLong(length),
+        b'B' if length == 0 => Front::EmptyBody,
+        b'C' if length <= MAX_CONNECT => match rest.get(..length) {
+            None => Front::Unknown,
+            Some(payload) => match mended_connect(payload) {
+                None => Front::Fine,
+                Some(mended) => Front::Mended {
+                    instead_of: HEADER.saturating_add(length),
+                    packet: packet(b'C', &mended),
+                },
+            },
+        },
+        _ => Front::Fine,
+    }
+}
+
+/// CONNECT with an address that can be read. Sendmail puts `IPv6:` before those; where it can't be read
+/// at all, the client has none, which is better than no session.
+fn mended_connect(payload: &[u8]) -> Option<Vec<u8>> {
+    let end = payload.iter().position(|octet| *octet == 0)?;
+    let (name, rest) = payload.split_at_checked(end.checked_add(1)?)?;
+    let ([family, port @ ..], address) = rest.split_first_chunk::<3>()?;
+    let address = address.strip_suffix(b"\0").unwrap_or(address);
+    let address = std::str::from_utf8(address).unwrap_or_default();
+    let readable = match family {
+        b'4' => address.parse::<Ipv4Addr>().is_ok(),
+        b'6' => address.parse::<Ipv6Addr>().is_ok(),
+        b'L' => return None,
+        _ => false,
+    };
+    if readable {
+        return None;
+    }
+    let v6 = address
+        .split_at_checked(SENDMAIL_PREFIX.len())
+        .filter(|(prefix, _)| prefix.eq_ignore_ascii_case(SENDMAIL_PREFIX))
+        .and_then(|(_, address)| address.parse::<Ipv6Addr>().ok());
+    Some(match v6 {
+        Some(v6) => [name, b"6", port, v6.to_string().as_bytes(), b"\0"].concat(),
+        None => [name, b"U"].concat(),
+    })
+}
+
+/// A packet of this kind. Its payload is shorter than 4 GiB.
+pub fn packet(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len().saturating_add(1)).unwrap_or(u32::MAX);
+    [&length.to_be_bytes()[..], &[kind], payload].concat()
+}
+
 /// A command that carries the end of the message.
 pub const END_OF_MESSAGE: u8 = b'E';
+
+/// The reply that nothing is to be said.
+pub const CONTINUE: u8 = b'c';
 
 /// Replies that may precede the final one at the end of a message, and mean nothing without it:
 /// add, insert and change header, quarantine, and the other changes of a message.
@@ -74,6 +153,14 @@ pub fn is_final(kind: u8) -> bool {
 }
 
 const HEADER: usize = 5;
+
+/// indymilter takes no more; Postfix and Sendmail send 64 KiB at most.
+const MAX_PAYLOAD: usize = 1024 * 1024 - 1;
+
+/// A host name and an address.
+const MAX_CONNECT: usize = 2 * 1024;
+
+const SENDMAIL_PREFIX: &str = "IPv6:";
 
 #[cfg(test)]
 mod tests {
@@ -105,6 +192,46 @@ mod tests {
         for size in 1..=stream.len() {
             assert_eq!(packets(stream, size), expected, "pieces of {size}");
         }
+    }
+
+    #[test]
+    fn mends_what_indymilter_would_not_take() {
+        for (payload, expected) in [
+            (&b"mx\x004\0\x19192.0.2.9\0"[..], None),
+            (b"mx\x006\0\x192001:db8::1\0", None),
+            (b"mx\0L\0\0/run/x\0", None),
+            (b"mx\0U", None),
+            (
+                b"mx\x006\0\x19IPv6:2001:DB8::1\0",
+                Some(&b"mx\x006\0\x192001:db8::1\0"[..]),
+            ),
+            (b"mx\x006\0\x19nonsense\0", Some(b"mx\0U")),
+            (b"mx\x004\0\x19999.0.2.9\0", Some(b"mx\0U")),
+            (b"mx\x004\0\x19192.0.2.9", Some(b"mx\0U")),
+            (b"mx\0X\0\0\0", Some(b"mx\0U")),
+        ] {
+            let whole = packet(b'C', payload);
+            let expected = match expected {
+                None => Front::Fine,
+                Some(mended) => Front::Mended {
+                    instead_of: whole.len(),
+                    packet: packet(b'C', mended),
+                },
+            };
+            assert_eq!(
+                front(&whole),
+                expected,
+                "{:?}",
+                String::from_utf8_lossy(payload)
+            );
+            for cut in 0..whole.len() {
+                assert_eq!(front(&whole[..cut]), Front::Unknown);
+            }
+        }
+        assert_eq!(front(&packet(b'B', b"")), Front::EmptyBody);
+        assert_eq!(front(b"\0\0\0\0B"), Front::EmptyBody);
+        assert_eq!(front(&packet(b'B', b"x")), Front::Fine);
+        assert_eq!(front(b"GET / HTTP/1.1"), Front::TooLong(0x4745_541f));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //!
 //! Owns when octets go out: the changes of a message stay here until the final reply joins them, so
 //! that the whole answer is one write; everything else, progress above all, goes out at once. Hands
-//! indymilter one packet at a time, so that the link always knows the command being handled. Tells
-//! the link whether an answer was written. Reads nothing out of a packet but its length and kind.
+//! indymilter one packet at a time, so that the link always knows the command being handled, and none
+//! that it would end the session over without need. Tells the link whether an answer was written.
 
 use super::link::{Fate, Link};
-use super::packet::{Framer, is_change, is_final};
+use super::packet::{CONTINUE, Framer, Front, front, is_change, is_final, packet};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub struct MtaStream {
     outgoing: Vec<u8>,
     written: usize,
     writing: Framer,
+    /// The MTA waits for a reply to a packet that indymilter never saw.
+    owed: bool,
     /// The MTA had closed its side before the answer went out.
     too_late: bool,
 }
@@ -38,20 +40,65 @@ impl MtaStream {
             outgoing: Vec::new(),
             written: 0,
             writing: Framer::default(),
+            owed: false,
             too_late: false,
         }
     }
 
-    /// Reads what the socket has. An idle connection holds no buffer.
+    /// Reads what the socket has, behind what is left. An idle connection holds no buffer.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.incoming.drain(..self.handed);
         self.handed = 0;
-        self.incoming.resize(READ_BUFFER, 0);
-        let read = self.link.socket().poll_read(cx, &mut self.incoming);
-        match read {
-            Poll::Ready(Ok(octets)) => self.incoming.truncate(octets),
-            Poll::Ready(Err(_)) | Poll::Pending => self.incoming = Vec::new(),
+        let left = self.incoming.len();
+        self.incoming.resize(READ_BUFFER.max(left), 0);
+        let place = self.incoming.get_mut(left..).unwrap_or_default();
+        let read = self.link.socket().poll_read(cx, place);
+        let octets = match &read {
+            Poll::Ready(Ok(octets)) => *octets,
+            Poll::Ready(Err(_)) | Poll::Pending => 0,
+        };
+        self.incoming.truncate(left.saturating_add(octets));
+        if self.incoming.is_empty() {
+            self.incoming = Vec::new();
         }
         read
+    }
+
+    /// Looks at the next packet before indymilter does. False: more of it must be read first.
+    fn poll_front(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            // A reply that is owed goes out before anything else is taken.
+            ready!(self.poll_owed(cx))?;
+            let waiting = self.incoming.get(self.handed..).unwrap_or_default();
+            match front(waiting) {
+                Front::Unknown => return Poll::Ready(Ok(false)),
+                Front::Fine => return Poll::Ready(Ok(true)),
+                Front::TooLong(octets) => {
+                    tracing::warn!(octets, "no packet is so long: not an MTA? hanging up");
+                    return Poll::Ready(Ok(true));
+                }
+                Front::Mended { instead_of, packet } => {
+                    let end = self.handed.saturating_add(instead_of);
+                    self.incoming.splice(self.handed..end, packet);
+                    return Poll::Ready(Ok(true));
+                }
+                Front::EmptyBody => {
+                    self.handed = self.handed.saturating_add(EMPTY_PACKET);
+                    self.owed = self.link.replies_to_body();
+                }
+            }
+        }
+    }
+
+    fn poll_owed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.owed {
+            if self.outgoing.is_empty() {
+                self.outgoing = packet(CONTINUE, b"");
+            }
+            ready!(self.poll_drain(cx))?;
+            self.owed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Hands on what fits, up to the end of the packet.
@@ -116,7 +163,13 @@ impl AsyncRead for MtaStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.handed == this.incoming.len() {
+        if this.reading.is_complete() {
+            while !ready!(this.poll_front(cx))? {
+                if ready!(this.poll_fill(cx))? == 0 {
+                    break;
+                }
+            }
+        } else if this.handed == this.incoming.len() {
             let direct = this.reading.left().min(buffer.remaining());
             if direct >= READ_BUFFER {
                 let place = buffer.initialize_unfilled_to(direct);
@@ -126,9 +179,7 @@ impl AsyncRead for MtaStream {
                 buffer.advance(octets);
                 return Poll::Ready(Ok(()));
             }
-            if ready!(this.poll_fill(cx))? == 0 {
-                return Poll::Ready(Ok(()));
-            }
+            ready!(this.poll_fill(cx))?;
         }
         this.hand_on(buffer);
         Poll::Ready(Ok(()))
@@ -176,6 +227,9 @@ impl Drop for MtaStream {
 
 /// Octets read at once: a header of usual size in one system call.
 const READ_BUFFER: usize = 8 * 1024;
+
+/// Length and kind.
+const EMPTY_PACKET: usize = 5;
 
 /// Octets of changes that wait for their final reply; beyond it they go out early.
 const MAX_HELD: usize = 256 * 1024;

@@ -4,10 +4,14 @@
 //! subject each.
 
 mod daemon;
+#[path = "../support/dkim_signer.rs"]
+mod dkim_signer;
 mod faults;
+mod hostile;
 mod limits;
 mod mail;
 mod mta;
+mod outside;
 mod raw;
 mod running;
 mod sequences;

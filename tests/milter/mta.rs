@@ -314,6 +314,11 @@ fn connect_payload(name: &str, socket: &str) -> Vec<u8> {
         payload.push(b'U');
         return payload;
     }
+    if socket.starts_with("IPv6:") {
+        payload.extend(b"6\x04\0");
+        payload.extend(strings(&[socket]));
+        return payload;
+    }
     let socket: std::net::SocketAddr = socket.parse().unwrap();
     payload.push(if socket.is_ipv4() { b'4' } else { b'6' });
     payload.extend(socket.port().to_be_bytes());

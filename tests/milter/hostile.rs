@@ -1,0 +1,248 @@
+//! Peers that are no MTAs, MTAs that are broken, and mail made to hurt.
+
+use crate::dkim_signer::SigningKey;
+use crate::mta::{Mail, Mta, Session};
+use crate::raw::Raw;
+use crate::running::{Running, settings, start, start_with, zone};
+use alignd::dns::QueryName;
+use alignd::dns::TxtRecord;
+use alignd::dns::zone::ZoneRecord;
+use alignd::message::parse::Message;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use std::time::Instant;
+
+fn good() -> Mail<'static> {
+    Mail::plain("<a@good.example>").field("From", " a@good.example")
+}
+
+fn cases(cases: u32) -> Config {
+    Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    }
+}
+
+/// A message on a connection of its own is judged as ever.
+async fn still_works(running: &Running) {
+    let mut session = running.session(Mta::Postfix).await;
+    assert_eq!(session.deliver(&good()).await.last.kind, 'c');
+    session.quit().await;
+}
+
+#[tokio::test]
+async fn what_is_no_milter_protocol_ends_the_connection_and_nothing_else() {
+    let running = start(settings()).await;
+    let offer = b"\0\0\0\x0dO\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff";
+    for (octets, answers) in [
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], 0),
+        (b"EHLO client.example\r\n", 0),
+        (b"\xff\xff\xff\xffB", 0),
+        (b"\0\0\0\0", 0),
+        (b"\0\0", 0),
+        (b"\0\0\0\x01z", 0),
+        (b"\0\0\0\x01O", 0),
+        (b"\0\0\0\x0dO\0\0\0\x01\0\0\0\0\0\0\0\0", 0),
+        (offer, 1),
+    ] {
+        let mut raw = running.raw("unix").await;
+        raw.send_octets(octets).await;
+        raw.stop_sending().await;
+        for _ in 0..answers {
+            assert_eq!(raw.read().await.kind, 'O');
+        }
+        assert!(raw.is_hung_up_on().await, "{octets:?}");
+    }
+    still_works(&running).await;
+    assert_eq!(running.stop().await.verdicts.len(), 1);
+}
+
+#[tokio::test]
+async fn packets_that_only_libmilter_takes_are_taken() {
+    for options in [0x1f_ffff, 0x10_0000] {
+        let running = start(settings()).await;
+        let raw = running.raw("unix").await.offering(6, 0x1ff, options);
+        // As Sendmail shows a client's IPv6 address.
+        let mut session = Mta::Sendmail
+            .connected(raw, "mx", "IPv6:2001:db8::25")
+            .await;
+        session.begin(&good()).await;
+        session.content(&good()).await;
+        session.body(b"").await;
+        session.body(b"more\r\n").await;
+        session.body(b"").await;
+        // Body octets with the end of the message.
+        session.raw.send('E', b"the end\r\n").await;
+        assert_eq!(session.read_answer().await.last.kind, 'c');
+        session.quit().await;
+        let stopped = running.stop().await;
+        let verdict = &stopped.verdicts[0].verdict;
+        assert_eq!(
+            verdict.envelope.client,
+            Some("2001:db8::25".parse().unwrap())
+        );
+        let header = "Subject: hello\r\nFrom: a@good.example\r\n";
+        let body = "Hello\r\nmore\r\nthe end\r\n";
+        assert_eq!(verdict.message.size, (header.len() + body.len()) as u64);
+    }
+}
+
+/// Sends packets in any order, then waits for the hang-up that answers the end of the stream.
+async fn send_all(running: &Running, packets: &[(char, Vec<u8>)]) {
+    let mut raw: Raw = running.raw("unix").await;
+    raw.negotiate().await;
+    for (kind, payload) in packets {
+        raw.send(*kind, payload).await;
+    }
+    raw.stop_sending().await;
+    while raw.try_read().await.is_ok() {}
+}
+
+#[test]
+fn no_order_of_packets_disturbs_the_next_message() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let running = runtime.block_on(start(settings()));
+    let payload = prop_oneof![
+        Just(b"<a@b.example>\0SIZE=1\0".to_vec()),
+        Just(b"From\0 a@good.example\0".to_vec()),
+        Just(b"mx\x004\0\x19192.0.2.9\0".to_vec()),
+        Just(Vec::new()),
+        Just(b"Mi\0stale\0{auth_authen}\0me\0".to_vec()),
+        vec(any::<u8>(), 0..200),
+    ];
+    let kind = proptest::sample::select("ABCDEHKLMNOQRTUMRTLNBE".chars().collect::<Vec<_>>());
+    let mut runner = TestRunner::new(cases(200));
+    runner
+        .run(&vec((kind, payload), 0..30), |packets| {
+            runtime.block_on(send_all(&running, &packets));
+            Ok(())
+        })
+        .unwrap();
+    runtime.block_on(async {
+        let mut session = running.session(Mta::Postfix).await;
+        session.prefix = "GOOD".to_owned();
+        let answer = session.deliver(&good()).await;
+        assert!(answer.results().contains("dmarc=pass"));
+        session.quit().await;
+        let stopped = running.stop().await;
+        let of_us = stopped
+            .summary()
+            .into_iter()
+            .filter(|s| s.starts_with("GOOD"));
+        assert_eq!(of_us.count(), 1);
+    });
+}
+
+/// A milter whose zone has `key` at `s._domainkey.good.example`.
+async fn start_with_key(key: &SigningKey) -> Running {
+    let mut zone = zone();
+    let name = QueryName::parse("s._domainkey.good.example").unwrap();
+    zone.add(&name, ZoneRecord::Txt(TxtRecord::from_text(&key.record())));
+    start_with(zone, settings()).await
+}
+
+/// Header fields as an MTA shows them.
+async fn send_header(session: &mut Session, message: &Message<'_>) {
+    for field in &message.fields {
+        let name = std::str::from_utf8(&field.name).unwrap();
+        let value = String::from_utf8_lossy(&field.value).replace("\r\n", "\n");
+        session.header(name, value.as_bytes()).await;
+    }
+    session.end_of_header().await;
+}
+
+#[test]
+fn a_verdict_does_not_depend_on_how_the_body_is_cut() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let key = SigningKey::generate("ed25519");
+    let body = "A line  with spaces \r\n\r\n\r\n\tand tabs\t \r\nthe end\r\n\r\n\r\n";
+    let mail = format!("From: a@good.example\r\nSubject: \r\n folded\r\n\r\n{body}");
+    let signed = ["relaxed/relaxed", "simple/simple"].map(|canon| {
+        let tags = format!("v=1; a=ed25519-sha256; c={canon}; d=good.example; s=s; h=from:subject; bh={{bh}}; b={{b}}");
+        key.sign(mail.as_bytes(), &tags)
+    });
+    let running = runtime.block_on(start_with_key(&key));
+    let mut runner = TestRunner::new(cases(100));
+    let cuts = vec(0..=body.len(), 0..8);
+    runner
+        .run(
+            &(0..2_usize, cuts, any::<bool>()),
+            |(which, mut cuts, at_end)| {
+                cuts.sort_unstable();
+                let message = Message::parse(&signed[which]);
+                runtime.block_on(async {
+                    let mut session = running.session(Mta::Postfix).await;
+                    session.begin(&Mail::plain("<a@elsewhere.example>")).await;
+                    send_header(&mut session, &message).await;
+                    let mut from = 0;
+                    for cut in cuts {
+                        session.body(&message.body[from..cut]).await;
+                        from = cut;
+                    }
+                    if at_end {
+                        session.raw.send('E', &message.body[from..]).await;
+                    } else {
+                        session.body(&message.body[from..]).await;
+                        session.raw.send('E', b"").await;
+                    }
+                    let results = session.read_answer().await.results();
+                    assert!(results.contains("dkim=pass"), "{results}");
+                    session.quit().await;
+                });
+                Ok(())
+            },
+        )
+        .unwrap();
+}
+
+#[tokio::test]
+async fn bombs_are_judged_in_bounded_time() {
+    let running = start(settings()).await;
+    let line = "x".repeat(1_000_000);
+    let signature = " v=1; a=rsa-sha256; d=good.example; s=s; h=from; bh=AAAA; b=AAAA";
+    let header =
+        |name: &str, value: &str, times: usize| vec![(name.to_owned(), value.to_owned()); times];
+    let recipients: Vec<String> = (0..10_000)
+        .map(|n| format!("<u{n}@d{n}.example>"))
+        .collect();
+    for (what, fields) in [
+        ("10,000 fields", header("X-Field", " value", 10_000)),
+        ("20 fields of 1 MB", header("X-Field", &line, 20)),
+        ("500 signatures", header("DKIM-Signature", signature, 500)),
+        ("10,000 From", header("From", " a@b.example", 10_000)),
+        (
+            "10,000 forged results",
+            header("Authentication-Results", " mx.test; none", 10_000),
+        ),
+        ("10,000 recipients", Vec::new()),
+    ] {
+        let begun = Instant::now();
+        let mut mail = good();
+        if fields.is_empty() {
+            mail.to = recipients.iter().map(String::as_str).collect();
+        }
+        let mut session = running.session(Mta::Postfix).await;
+        session.begin(&mail).await;
+        for (name, value) in mail.fields.iter().copied().chain(
+            fields
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        ) {
+            session.header(name, value.as_bytes()).await;
+        }
+        session.end_of_header().await;
+        let answer = session.end().await;
+        assert_eq!(answer.last.kind, 'c', "{what}");
+        println!("{what}: {:?}", begun.elapsed());
+        session.quit().await;
+    }
+    let stopped = running.stop().await;
+    let last = &stopped.verdicts[5].verdict.envelope;
+    assert_eq!(
+        (last.recipients, last.recipient_domains.len()),
+        (10_000, 1_000)
+    );
+    assert_eq!(stopped.verdicts[4].verdict.message.forged_results, 10_000);
+}
