@@ -105,8 +105,8 @@ fn mended_connect(payload: &[u8]) -> Option<Vec<u8>> {
     let end = payload.iter().position(|octet| *octet == 0)?;
     let (name, rest) = payload.split_at_checked(end.checked_add(1)?)?;
     let ([family, port @ ..], address) = rest.split_first_chunk::<3>()?;
-    let address = address.strip_suffix(b"\0").unwrap_or(address);
-    let address = std::str::from_utf8(address).unwrap_or_default();
+    let ended = address.strip_suffix(b"\0").unwrap_or_default();
+    let address = std::str::from_utf8(ended).unwrap_or_default();
     let readable = match family {
         b'4' => address.parse::<Ipv4Addr>().is_ok(),
         b'6' => address.parse::<Ipv6Addr>().is_ok(),
