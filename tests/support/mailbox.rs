@@ -16,11 +16,6 @@ impl Mail {
         Self { bytes, body }
     }
 
-    /// Header and body, as delivered.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     pub fn body(&self) -> &[u8] {
         &self.bytes[self.body..]
     }

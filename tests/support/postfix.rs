@@ -12,6 +12,7 @@ use crate::mailbox::Mail;
 use crate::smtp::{Client, Session};
 use crate::wait;
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddrV4;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -76,9 +77,34 @@ impl Postfix {
         session
     }
 
+    /// Hands mail over as a program of the same host does, by sendmail(1).
+    pub fn submit(&self, from: &str, message: &[u8]) {
+        let mut sendmail = Command::new("nsenter")
+            .args(["--mount", "--target"])
+            .arg(self.namespace().to_string())
+            .arg("/mnt/usr/sbin/sendmail")
+            .args(["-f", from, "reader@receiver.example"])
+            .env_clear()
+            .env("MAIL_CONFIG", self.home.path().join("etc"))
+            .env("LD_LIBRARY_PATH", library_path())
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("nsenter (util-linux) can be run");
+        let mut input = sendmail.stdin.take().expect("it is piped");
+        input.write_all(message).expect("sendmail reads");
+        drop(input);
+        let ended = sendmail.wait().expect("it is our child");
+        assert!(ended.success(), "sendmail: {ended}");
+    }
+
     /// The queue directory, where a socket for a jailed smtpd must be.
     pub fn queue_directory(&self) -> PathBuf {
         self.home.path().join("spool")
+    }
+
+    /// A process in its mount namespace.
+    pub fn namespace(&self) -> u32 {
+        self.first_process.id()
     }
 
     /// The mail with this queue id as it was delivered; waits for it.
@@ -132,7 +158,7 @@ for file in passwd group resolv.conf; do
 done
 # master(8) closes every descriptor there might be, one by one, when it starts.
 ulimit -n 4096
-export LD_LIBRARY_PATH=/mnt/usr/lib/postfix:$3
+export LD_LIBRARY_PATH=$3
 /mnt/usr/lib/postfix/sbin/master -c "$home/etc" -d </dev/null >"$home/master.out" 2>&1 &
 cat
 kill -9 -1
@@ -144,12 +170,18 @@ fn enter_namespace(home: &Path, tree: &Path) -> Child {
         .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .args(["sh", "-c", FIRST_PROCESS, "sh"])
         .args([home, tree])
-        .arg(aside::libraries(Path::new("/mnt")))
+        .arg(library_path())
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(Stdio::piped())
         .spawn()
         .expect("unshare (util-linux) can be run")
+}
+
+/// Postfix's own libraries and those that the host lacks, where the tree is bound.
+fn library_path() -> String {
+    let libraries = aside::libraries(Path::new("/mnt"));
+    format!("/mnt/usr/lib/postfix:{libraries}")
 }
 
 const POSTFIX: u32 = 64_100;
@@ -237,6 +269,7 @@ shlib_directory = /mnt/usr/lib/postfix
 mail_owner = postfix
 setgid_group = postdrop
 import_environment = MAIL_CONFIG LANG=C LD_LIBRARY_PATH
+export_environment = MAIL_CONFIG LD_LIBRARY_PATH
 maillog_file = {home}/maillog
 maillog_file_prefixes = {home}
 enable_long_queue_ids = yes
@@ -280,6 +313,7 @@ fn master_cf(jail: Jail, address: SocketAddrV4) -> String {
     };
     format!(
         "{address} inet n - {jailed} - - smtpd
+pickup   unix n - {jailed} 60 1 pickup
 cleanup  unix n - {jailed} - 0 cleanup
 qmgr     unix n - n - 1 qmgr
 rewrite  unix - - {jailed} - - trivial-rewrite

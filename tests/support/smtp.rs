@@ -12,7 +12,12 @@ pub struct Client {
     /// The name the MTA would have found for the address.
     pub name: &'static str,
     pub helo: &'static str,
+    /// Its user name, when it logged in.
+    pub login: &'static str,
 }
+
+/// The login of a client that didn't.
+pub const NO_LOGIN: &str = "[UNAVAILABLE]";
 
 /// One answer, its lines joined by LF.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +50,8 @@ impl Session {
             IpAddr::V4(v4) => v4.to_string(),
             IpAddr::V6(v6) => format!("IPV6:{v6}"),
         };
-        self.command(&format!("XCLIENT NAME={} ADDR={address}", client.name))
+        let (name, login) = (client.name, client.login);
+        self.command(&format!("XCLIENT NAME={name} ADDR={address} LOGIN={login}"))
             .expect(220);
         self.command(&format!("EHLO {}", client.helo)).expect(250);
     }

@@ -1,0 +1,39 @@
+//! alignd behind a real Postfix, from the SMTP client to the delivered mail and the stored verdict.
+//! Each test has a Postfix, a DNS server and an alignd of its own, so they run in any order.
+
+mod chain;
+mod delivery;
+mod demo;
+mod dns_faults;
+mod forged;
+mod house;
+mod same_verdict;
+mod sessions;
+mod skips;
+mod stops;
+mod world;
+
+#[path = "../support/alignd.rs"]
+mod alignd;
+#[path = "../support/aside.rs"]
+mod aside;
+#[path = "../support/dkim_signer.rs"]
+mod dkim_signer;
+#[path = "../support/dns.rs"]
+mod dns;
+#[path = "../support/loopback.rs"]
+mod loopback;
+#[path = "../support/mailbox.rs"]
+mod mailbox;
+#[path = "../support/nsd.rs"]
+mod nsd;
+#[path = "../support/other_milter.rs"]
+mod other_milter;
+#[path = "../support/postfix.rs"]
+mod postfix;
+#[path = "../support/signal.rs"]
+mod signal;
+#[path = "../support/smtp.rs"]
+mod smtp;
+#[path = "../support/wait.rs"]
+mod wait;
