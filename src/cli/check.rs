@@ -171,7 +171,7 @@ async fn judge(
         evaluation.as_ref(),
         &decision,
     );
-    let null_sender = envelope.mail_from == ReversePath::Null;
+    let weight = weight(&message.fields, &envelope.mail_from);
     Verdict {
         id: VerdictId::mint(now, [0; 10]),
         received: now,
@@ -186,11 +186,15 @@ async fn judge(
         evidence,
         evaluation,
         decision,
-        weight: match identifiers::nature(&message.fields, null_sender) {
-            Nature::Mail => Weight::Triggers,
-            Nature::Report | Nature::Bounce => Weight::IncludedOnly,
-        },
+        weight,
         authentication_results: results.to_string(),
+    }
+}
+
+fn weight(fields: &[HeaderField], mail_from: &ReversePath) -> Weight {
+    match identifiers::nature(fields, *mail_from == ReversePath::Null) {
+        Nature::Mail => Weight::Triggers,
+        Nature::Report | Nature::Bounce => Weight::IncludedOnly,
     }
 }
 

@@ -333,4 +333,27 @@ mod tests {
             ]
         );
     }
+
+    proptest::proptest! {
+        /// Whatever stands in a file, there are settings or there are problems with places in it.
+        #[test]
+        fn any_text_is_read_or_complained_about(
+            text in ".{0,200}",
+            at in 0..4_000_usize,
+            junk in "[\\[\\]=\"\n a-z.0-9#{}é]{0,12}",
+        ) {
+            let sample = crate::config::sample::SAMPLE.replace("#", "");
+            let cut = sample.char_indices().map(|(at, _)| at).nth(at).unwrap_or(0);
+            let (before, after) = sample.split_at(cut);
+            for text in [text, format!("{before}{junk}{after}")] {
+                if let Err(problems) = crate::config::Config::parse(&text, "mx.example.org") {
+                    let lines = text.matches('\n').count() + 1;
+                    proptest::prop_assert!(!problems.is_empty());
+                    for problem in problems {
+                        proptest::prop_assert!((1..=lines).contains(&problem.line), "{problem}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -198,16 +198,18 @@ pub fn write_duration(duration: Duration) -> String {
 }
 
 fn size(text: &str) -> Option<u64> {
-    let (number, factor) = match text.char_indices().next_back()? {
-        (at, 'K' | 'k') => (&text[..at], 1_u64 << 10),
-        (at, 'M' | 'm') => (&text[..at], 1 << 20),
-        (at, 'G' | 'g') => (&text[..at], 1 << 30),
-        _ => (text, 1),
-    };
+    let units = [
+        (['K', 'k'], 1_u64 << 10),
+        (['M', 'm'], 1 << 20),
+        (['G', 'g'], 1 << 30),
+    ];
+    let with_unit = units
+        .iter()
+        .find_map(|(letters, factor)| Some((text.strip_suffix(*letters)?, *factor)));
+    let (number, factor) = with_unit.unwrap_or((text, 1));
     let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-    digits
-        .then(|| number.parse::<u64>().ok())?
-        .and_then(|n| n.checked_mul(factor))
+    let number: u64 = digits.then(|| number.parse().ok())??;
+    number.checked_mul(factor)
 }
 
 /// An address stands for itself alone. A network with bits set behind its mask is refused, since one

@@ -1,6 +1,7 @@
 //! `alignd config`: settings files that are wrong, each with exactly what is said about it.
 
 use super::golden::golden;
+use super::manual::documented;
 use super::ran::{Place, alignd};
 
 /// What a settings file of one line in a section is told, without the file's name.
@@ -15,152 +16,155 @@ fn check(section: &str, line: &str, expected: &str) {
 
 #[test]
 fn what_is_wrong_is_told_with_its_place_and_what_to_write() {
-    for (section, line, expected) in [
-        (
-            "dns",
-            "timeuot = \"5s\"",
-            "2:1: unknown setting `timeuot` in [dns]; did you mean `timeout`?",
-        ),
-        (
-            "identity",
-            "AuthservID = \"a\"",
-            "2:1: unknown setting `AuthservID` in [identity]; did you mean `authserv_id`?",
-        ),
-        (
-            "milter",
-            "relays = []",
-            "2:1: unknown setting `relays` in [milter]; it belongs into [trust]",
-        ),
-        (
-            "milters",
-            "",
-            "1:2: unknown section [milters]; did you mean [milter]?",
-        ),
-        ("reports", "", "1:2: unknown section [reports]"),
-        (
-            "dns",
-            "timeout = 5",
-            "2:11: dns.timeout: expected a duration such as \"5s\", \"2h\" or \"90d\", found 5; write \"5s\" for seconds",
-        ),
-        (
-            "dns",
-            "timeout = \"5 s\"",
-            "2:11: dns.timeout: expected a duration such as \"5s\", \"2h\" or \"90d\", found \"5 s\"",
-        ),
-        (
-            "dns",
-            "timeout = \"2h\"",
-            "2:11: dns.timeout: expected a duration from \"100ms\" to \"1m\", found \"2h\"",
-        ),
-        (
-            "dns",
-            "servers = [\"ns.example\"]",
-            "2:12: dns.servers: expected an address such as \"127.0.0.1\" or \"[::1]:5353\", found \"ns.example\"",
-        ),
-        (
-            "trust",
-            "networks = [\"10.0.0.1/8\"]",
-            "2:13: trust.networks: expected a network such as \"192.0.2.0/24\", \"2001:db8::/32\" or \"192.0.2.1\", found \"10.0.0.1/8\"; write \"10.0.0.0/8\" for the whole network, \"10.0.0.1\" for the one address",
-        ),
-        (
-            "trust",
-            "networks = [\"::1\", \"10.0.0.0/33\"]",
-            "2:20: trust.networks: expected a network such as \"192.0.2.0/24\", \"2001:db8::/32\" or \"192.0.2.1\", found \"10.0.0.0/33\"; the prefix goes up to 32",
-        ),
-        (
-            "trust",
-            "relays = \"192.0.2.1\"",
-            "2:10: trust.relays: expected a list in brackets, found \"192.0.2.1\"; write [\"192.0.2.1\"]",
-        ),
-        (
-            "trust",
-            "skip_hosts = [\"a b\"]",
-            "2:15: trust.skip_hosts: expected a host name, \".domain\", an address or a network, found \"a b\"",
-        ),
-        (
-            "trust",
-            "skip_mail_from = [\"@\"]",
-            "2:19: trust.skip_mail_from: expected a sender such as \"list@example.org\", a domain, \".domain\" or \"<>\", found \"@\"",
-        ),
-        (
-            "milter",
-            "listen = [\"local:/run/x.sock\"]",
-            "2:11: milter.listen: expected \"unix:/PATH\" or \"inet:HOST:PORT\", found \"local:/run/x.sock\"; write \"unix:/run/x.sock\"",
-        ),
-        (
-            "milter",
-            "listen = []",
-            "2:10: milter.listen: expected at least one socket, found none",
-        ),
-        (
-            "milter",
-            "socket_mode = 660",
-            "2:15: milter.socket_mode: expected permission bits in quotes such as \"0660\", found 660",
-        ),
-        (
-            "milter",
-            "max_connections = 0",
-            "2:19: milter.max_connections: expected a whole number from 1 to 100000, found 0",
-        ),
-        (
-            "milter",
-            "max_message_bytes = \"10 MB\"",
-            "2:21: milter.max_message_bytes: expected a number of octets such as 10485760 or \"10M\", found \"10 MB\"",
-        ),
-        (
-            "dkim",
-            "min_rsa_bits = 512",
-            "2:16: dkim.min_rsa_bits: expected a whole number from 1024 to 4096, found 512",
-        ),
-        (
-            "dkim",
-            "allow_body_length = \"no\"",
-            "2:21: dkim.allow_body_length: expected true or false, found \"no\"",
-        ),
-        (
-            "policy",
-            "on_reject = \"rejct\"",
-            "2:13: policy.on_reject: expected \"accept\" or \"reject\", found \"rejct\"",
-        ),
-        (
-            "policy",
-            "reject_code = \"550\"",
-            "2:15: policy.reject_code: expected an enhanced status code such as \"5.7.1\", found \"550\"",
-        ),
-        (
-            "store",
-            "path = \"alignd.db\"",
-            "2:8: store.path: expected an absolute path, found \"alignd.db\"",
-        ),
-        (
-            "store",
-            "keep_messages = \"0\"",
-            "2:17: store.keep_messages: expected a duration from \"1d\" to \"3650d\", found \"0\"",
-        ),
-        (
-            "metrics",
-            "listen = 9473",
-            "2:10: metrics.listen: expected \"none\" or an address with its port such as \"127.0.0.1:9473\", found 9473",
-        ),
-        (
-            "log",
-            "level = \"Info\"",
-            "2:9: log.level: expected \"error\", \"warn\", \"info\", \"debug\" or \"trace\", found \"Info\"",
-        ),
-        (
-            "identity",
-            "authserv_id = \"mx;evil\"",
-            "2:15: identity.authserv_id: expected a name such as \"mx.example.org\", letters, digits, dots, hyphens, found \"mx;evil\"",
-        ),
-        (
-            "dns",
-            "timeout = ",
-            "2:11: string values must be quoted, expected literal string",
-        ),
-    ] {
+    for (section, line, expected) in WRONG {
         check(section, line, expected);
     }
 }
+
+/// Section, line, and what is said.
+const WRONG: &[(&str, &str, &str)] = &[
+    (
+        "dns",
+        "timeuot = \"5s\"",
+        "2:1: unknown setting `timeuot` in [dns]; did you mean `timeout`?",
+    ),
+    (
+        "identity",
+        "AuthservID = \"a\"",
+        "2:1: unknown setting `AuthservID` in [identity]; did you mean `authserv_id`?",
+    ),
+    (
+        "milter",
+        "relays = []",
+        "2:1: unknown setting `relays` in [milter]; it belongs into [trust]",
+    ),
+    (
+        "milters",
+        "",
+        "1:2: unknown section [milters]; did you mean [milter]?",
+    ),
+    ("reports", "", "1:2: unknown section [reports]"),
+    (
+        "dns",
+        "timeout = 5",
+        "2:11: dns.timeout: expected a duration such as \"5s\", \"2h\" or \"90d\", found 5; write \"5s\" for seconds",
+    ),
+    (
+        "dns",
+        "timeout = \"5 s\"",
+        "2:11: dns.timeout: expected a duration such as \"5s\", \"2h\" or \"90d\", found \"5 s\"",
+    ),
+    (
+        "dns",
+        "timeout = \"2h\"",
+        "2:11: dns.timeout: expected a duration from \"100ms\" to \"1m\", found \"2h\"",
+    ),
+    (
+        "dns",
+        "servers = [\"ns.example\"]",
+        "2:12: dns.servers: expected an address such as \"127.0.0.1\" or \"[::1]:5353\", found \"ns.example\"",
+    ),
+    (
+        "trust",
+        "networks = [\"10.0.0.1/8\"]",
+        "2:13: trust.networks: expected a network such as \"192.0.2.0/24\", \"2001:db8::/32\" or \"192.0.2.1\", found \"10.0.0.1/8\"; write \"10.0.0.0/8\" for the whole network, \"10.0.0.1\" for the one address",
+    ),
+    (
+        "trust",
+        "networks = [\"::1\", \"10.0.0.0/33\"]",
+        "2:20: trust.networks: expected a network such as \"192.0.2.0/24\", \"2001:db8::/32\" or \"192.0.2.1\", found \"10.0.0.0/33\"; the prefix goes up to 32",
+    ),
+    (
+        "trust",
+        "relays = \"192.0.2.1\"",
+        "2:10: trust.relays: expected a list in brackets, found \"192.0.2.1\"; write [\"192.0.2.1\"]",
+    ),
+    (
+        "trust",
+        "skip_hosts = [\"a b\"]",
+        "2:15: trust.skip_hosts: expected a host name, \".domain\", an address or a network, found \"a b\"",
+    ),
+    (
+        "trust",
+        "skip_mail_from = [\"@\"]",
+        "2:19: trust.skip_mail_from: expected a sender such as \"list@example.org\", a domain, \".domain\" or \"<>\", found \"@\"",
+    ),
+    (
+        "milter",
+        "listen = [\"local:/run/x.sock\"]",
+        "2:11: milter.listen: expected \"unix:/PATH\" or \"inet:HOST:PORT\", found \"local:/run/x.sock\"; write \"unix:/run/x.sock\"",
+    ),
+    (
+        "milter",
+        "listen = []",
+        "2:10: milter.listen: expected at least one socket, found none",
+    ),
+    (
+        "milter",
+        "socket_mode = 660",
+        "2:15: milter.socket_mode: expected permission bits in quotes such as \"0660\", found 660",
+    ),
+    (
+        "milter",
+        "max_connections = 0",
+        "2:19: milter.max_connections: expected a whole number from 1 to 100000, found 0",
+    ),
+    (
+        "milter",
+        "max_message_bytes = \"10 MB\"",
+        "2:21: milter.max_message_bytes: expected a number of octets such as 10485760 or \"10M\", found \"10 MB\"",
+    ),
+    (
+        "dkim",
+        "min_rsa_bits = 512",
+        "2:16: dkim.min_rsa_bits: expected a whole number from 1024 to 4096, found 512",
+    ),
+    (
+        "dkim",
+        "allow_body_length = \"no\"",
+        "2:21: dkim.allow_body_length: expected true or false, found \"no\"",
+    ),
+    (
+        "policy",
+        "on_reject = \"rejct\"",
+        "2:13: policy.on_reject: expected \"accept\" or \"reject\", found \"rejct\"",
+    ),
+    (
+        "policy",
+        "reject_code = \"550\"",
+        "2:15: policy.reject_code: expected an enhanced status code such as \"5.7.1\", found \"550\"",
+    ),
+    (
+        "store",
+        "path = \"alignd.db\"",
+        "2:8: store.path: expected an absolute path, found \"alignd.db\"",
+    ),
+    (
+        "store",
+        "keep_messages = \"0\"",
+        "2:17: store.keep_messages: expected a duration from \"1d\" to \"3650d\", found \"0\"",
+    ),
+    (
+        "metrics",
+        "listen = 9473",
+        "2:10: metrics.listen: expected \"none\" or an address with its port such as \"127.0.0.1:9473\", found 9473",
+    ),
+    (
+        "log",
+        "level = \"Info\"",
+        "2:9: log.level: expected \"error\", \"warn\", \"info\", \"debug\" or \"trace\", found \"Info\"",
+    ),
+    (
+        "identity",
+        "authserv_id = \"mx;evil\"",
+        "2:15: identity.authserv_id: expected a name such as \"mx.example.org\", letters, digits, dots, hyphens, found \"mx;evil\"",
+    ),
+    (
+        "dns",
+        "timeout = ",
+        "2:11: string values must be quoted, expected literal string",
+    ),
+];
 
 #[test]
 fn everything_wrong_is_told_at_once() {
@@ -236,6 +240,7 @@ fn the_matrix() {
         .find(|row| row["cause"] == "fail_reject")
         .unwrap();
     assert_eq!(row["action"], "reject");
+    documented(row);
     assert_eq!(row["reason"], "");
 }
 
@@ -255,6 +260,7 @@ fn the_check_passes_good_settings_and_names_bad_ones() {
          socket_group = \"no-such-group\"\n[trust]\nnetworks = [\"0.0.0.0/0\"]\n[store]\npath = \"{}/alignd.toml\"\n",
     );
     let bad = place.run(&["config", "check", "--user", "nobody", "--format", "json"]);
+    documented(&bad.json()[0]);
     let mut found = errors(&bad);
     found.sort();
     found.dedup();

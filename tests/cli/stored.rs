@@ -105,6 +105,11 @@ fn listings_in_three_forms() {
     );
     let json = place.run(&["messages", "--format", "json"]);
     assert_eq!(json.json().len(), 3);
+    let counts = ["messages", "--count-by", "day", "--format", "json"];
+    documented(&place.run(&counts).json()[0]);
+    let csv = place.run(&["messages", "--format", "csv"]).out;
+    let columns = csv.lines().next().unwrap().split(',');
+    columns.for_each(|column| documented(&serde_json::json!({ column: null })));
     golden("messages.json", json.out.lines().nth(1).unwrap());
 }
 
