@@ -57,6 +57,7 @@ const CORNERS: &[Corner] = &[
     corner("include-of-itself-behind-a-match", V4, USER, "d.test TXT v=spf1 ip4:192.0.2.1 include:d.test -all", "pass", "ip4:192.0.2.1 of d.test"),
     corner("include-temperror", V4, USER, "d.test TXT v=spf1 include:i.test +all\ni.test TIMEOUT", "temperror", "i.test: DNS timed out"),
     corner("cname-loop", V4, USER, "d.test CNAME e.test\ne.test CNAME d.test", "temperror", "unusable DNS answer"),
+    corner("mx-hosts-without-aaaa-are-one-void", V6, USER, "d.test TXT v=spf1 mx ip6:2001:db8::1 -all\nd.test MX 10 mx1.test\nd.test MX 10 mx2.test\nd.test MX 10 mx3.test\nmx1.test A 192.0.2.1\nmx2.test A 192.0.2.2\nmx3.test A 192.0.2.3", "pass", "ip6:2001:db8::1 of d.test"),
     corner("two-voids", V4, USER, "d.test TXT v=spf1 a:n1.test a:n2.test -all", "fail", "-all of d.test"),
     corner("three-voids", V4, USER, "d.test TXT v=spf1 a:n1.test a:n2.test a:n3.test -all", "permerror", "n3.test is one too many"),
     corner("void-for-ip6", V6, USER, "d.test TXT v=spf1 a mx:n1.test exists:n2.test -all\nd.test A 192.0.2.1", "permerror", "more than 2 look-ups found nothing"),

@@ -19,6 +19,11 @@ pub struct Compared {
 
 pub const VIASPF: &[Disagreement] = &[
     Disagreement {
+        what: "counts every exchange without an address as a void look-up",
+        sentence: VOID_TERMS,
+        applies: |c| c.is_one_of(&["mx-hosts-without-aaaa-are-one-void"]),
+    },
+    Disagreement {
         what: "compares all bits for a prefix length of 0 (and panics under overflow checks)",
         sentence: "RFC 7208 §5: only the specified number of high-order bits of <ip> and the IP address are compared for equality",
         applies: |c| c.publishes("/0") && c.theirs.problem.is_empty(),
@@ -85,6 +90,11 @@ pub const VIASPF: &[Disagreement] = &[
 ];
 
 pub const PYSPF: &[Disagreement] = &[
+    Disagreement {
+        what: "counts every exchange without an address as a void look-up",
+        sentence: VOID_TERMS,
+        applies: |c| c.is_one_of(&["mx-hosts-without-aaaa-are-one-void"]),
+    },
     Disagreement {
         what: "counts void addresses of the client's reverse names",
         sentence: REVERSE_OWNER,
@@ -173,6 +183,8 @@ const LIMITED_EXPLANATION: Disagreement = Disagreement {
     sentence: "RFC 7208 §4.6.4: the \"exp\" modifier only causes a lookup at a later time, and their use is not subject to this limit",
     applies: |c| c.both_fail() && c.theirs.answer.explanation.is_none() && c.publishes("%{p"),
 };
+
+const VOID_TERMS: &str = "RFC 7208 §4.6.4: there may be cases where it is useful to limit the number of \"terms\" for which DNS queries return either a positive answer (RCODE 0) with an answer count of 0, or a \"Name Error\"";
 
 const REVERSE_OWNER: &str = "RFC 7208 §4.6.4: the set of and contents of PTR records are under control of the owner of the IP address actually making the connection";
 

@@ -35,6 +35,25 @@ pub(super) enum Target {
     Unmatchable,
 }
 
+/// What the addresses of a name say about the client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Addresses {
+    Match,
+    Other,
+    /// There are none.
+    Void,
+}
+
+impl Addresses {
+    fn of<T>(answer: &Answer<T>, is_near: impl Fn(&T) -> bool) -> Self {
+        match answer {
+            Answer::Found(addresses) if addresses.iter().any(is_near) => Self::Match,
+            Answer::Found(_) => Self::Other,
+            Answer::NoData | Answer::NxDomain => Self::Void,
+        }
+    }
+}
+
 impl<R: Resolver> Check<'_, R> {
     /// RFC 7208 §5.3: "If any address matches, the mechanism matches."
     pub async fn has_address(
@@ -42,22 +61,30 @@ impl<R: Resolver> Check<'_, R> {
         name: &QueryName,
         prefixes: Prefixes,
     ) -> Result<bool, Exception> {
+        let addresses = self.addresses(name, prefixes).await?;
+        if addresses == Addresses::Void {
+            self.limits.count_void(name)?;
+        }
+        Ok(addresses == Addresses::Match)
+    }
+
+    async fn addresses(
+        &self,
+        name: &QueryName,
+        prefixes: Prefixes,
+    ) -> Result<Addresses, Exception> {
         // RFC 7208 §5: "when <ip> is an IPv4, "A" records are fetched; when <ip> is an IPv6 address,
         // "AAAA" records are fetched."
         let client = self.client;
         let is_near = |address: IpAddr| prefixes.around(address).contains(client);
-        match client {
-            IpAddr::V4(_) => {
-                let answer = found(name, self.resolver.a(name).await)?;
-                self.limits.count_if_void(name, &answer)?;
-                Ok(answer.records().iter().any(|&a| is_near(a.into())))
-            }
-            IpAddr::V6(_) => {
-                let answer = found(name, self.resolver.aaaa(name).await)?;
-                self.limits.count_if_void(name, &answer)?;
-                Ok(answer.records().iter().any(|&a| is_near(a.into())))
-            }
-        }
+        Ok(match client {
+            IpAddr::V4(_) => Addresses::of(&found(name, self.resolver.a(name).await)?, |&a| {
+                is_near(a.into())
+            }),
+            IpAddr::V6(_) => Addresses::of(&found(name, self.resolver.aaaa(name).await)?, |&a| {
+                is_near(a.into())
+            }),
+        })
     }
 
     /// RFC 7208 §5.4.
@@ -80,12 +107,19 @@ impl<R: Resolver> Check<'_, R> {
                 "{name} has more than 10 MX records"
             )));
         }
+        let mut void = None;
         for host in hosts {
-            if self.has_address(&host.exchange, prefixes).await? {
-                return Ok(true);
+            match self.addresses(&host.exchange, prefixes).await? {
+                Addresses::Match => return Ok(true),
+                Addresses::Other => {}
+                Addresses::Void => void = void.or(Some(&host.exchange)),
             }
         }
-        Ok(false)
+        // RFC 7208 §4.6.4 limits "the number of "terms" for which DNS queries return" nothing: three
+        // hosts without AAAA are still one term.
+        void.map_or(Ok(false), |host| {
+            self.limits.count_void(host).map(|()| false)
+        })
     }
 
     /// RFC 7208 §5.5.
