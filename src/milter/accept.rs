@@ -36,7 +36,7 @@ pub async fn serve<T: Send + 'static>(
     let entrance = Arc::new(Entrance {
         limits,
         callbacks,
-        connections: Arc::new(Connections::default()),
+        connections: Arc::new(Connections::new(PATIENCE, LONG_IDLE)),
         shutdown,
     });
     let loops: Vec<_> = listeners
@@ -59,11 +59,14 @@ struct Entrance<L, C> {
 }
 
 /// The connections that are open.
-#[derive(Default)]
 struct Connections {
     open: Mutex<Table>,
     /// One was closed.
     closed: Notify,
+    /// How long a connection waits for a place before an idle one is asked to leave.
+    patience: Duration,
+    /// How long one must have been idle to be asked.
+    long_idle: Duration,
 }
 
 #[derive(Default)]
@@ -194,6 +197,15 @@ async fn drain(connections: &Connections, grace: Duration) -> usize {
 }
 
 impl Connections {
+    fn new(patience: Duration, long_idle: Duration) -> Self {
+        Self {
+            open: Mutex::default(),
+            closed: Notify::new(),
+            patience,
+            long_idle,
+        }
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -221,7 +233,7 @@ impl Connections {
                 metrics::counter!("alignd_errors_total", "kind" => "connection_limit").increment(1);
                 warn!("milter.max_connections is reached; further connections wait");
             }
-            if timeout(PATIENCE, closed).await.is_err() {
+            if timeout(self.patience, closed).await.is_err() {
                 self.send_longest_idle_away();
             }
         }
@@ -254,7 +266,9 @@ impl Connections {
             .open
             .values()
             .filter_map(|open| match *open.phase.borrow() {
-                Phase::Idle(since) if since.elapsed() >= LONG_IDLE => Some((since, &open.leave)),
+                Phase::Idle(since) if since.elapsed() >= self.long_idle => {
+                    Some((since, &open.leave))
+                }
                 Phase::Idle(_) | Phase::Busy | Phase::Closed => None,
             });
         if let Some((since, leave)) = idle.min_by_key(|(since, _)| *since) {
@@ -308,9 +322,43 @@ fn is_the_peers(error: &io::Error) -> bool {
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a connection waits for a place before an idle one is asked to leave. Postfix gives up
-/// after 30 s (`milter_connect_timeout`).
+/// Postfix gives up after 30 s (`milter_connect_timeout`).
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Idle for so long that its SMTP client has probably nothing more to send.
 const LONG_IDLE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_house_sends_the_longest_idle_guest_away_and_no_busy_one() {
+        let moment = Duration::from_millis(20);
+        let connections = Arc::new(Connections::new(moment / 4, moment));
+        let limits = || Limits {
+            max_connections: 3,
+            idle_timeout: Duration::from_secs(7_200),
+        };
+        let busy = watch::Sender::new(Phase::Busy);
+        let first = watch::Sender::new(Phase::Idle(Instant::now()));
+        let second = watch::Sender::new(Phase::Idle(Instant::now() + moment));
+        let mut slots = Vec::new();
+        for guest in [&busy, &second, &first] {
+            slots.push(connections.slot(guest.subscribe(), &limits).await);
+        }
+        let newcomer = watch::Sender::new(Phase::Idle(Instant::now()));
+        let waiting = connections.slot(newcomer.subscribe(), &limits);
+        tokio::pin!(waiting);
+        let longest_idle = slots.pop().unwrap();
+        let begun = Instant::now();
+        tokio::select! {
+            _ = &mut waiting => panic!("there is no room"),
+            () = longest_idle.leave.notified() => {}
+        }
+        assert!(begun.elapsed() >= moment / 2);
+        drop(longest_idle);
+        waiting.await;
+        assert_eq!(connections.count(), 2);
+    }
+}

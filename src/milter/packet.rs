@@ -67,6 +67,9 @@ pub enum Front {
     Fine,
     /// Body octets, none of them. indymilter ends the session over it.
     EmptyBody,
+    /// So many octets that say nothing: macros before each header field and body packet, of which
+    /// indymilter knows nothing and we know all already.
+    Idle(usize),
     /// This one instead of its first octets.
     Mended {
         instead_of: usize,
@@ -82,15 +85,26 @@ pub fn front(octets: &[u8]) -> Front {
         return Front::Unknown;
     };
     let length = (u32::from_be_bytes([*a, *b, *c, *d]) as usize).saturating_sub(1);
+    let whole = HEADER.saturating_add(length);
     match kind {
         _ if length > MAX_PAYLOAD => Front::TooLong(length),
+        b'D' if length <= MAX_MACROS => match rest.get(..length) {
+            None => Front::Unknown,
+            Some([b'L' | b'B', ..]) => Front::Idle(whole),
+            // indymilter passes over a packet without macros, and the ones of the last message hold on.
+            Some([stage]) => Front::Mended {
+                instead_of: whole,
+                packet: packet(b'D', &[*stage, b'-', 0, 0]),
+            },
+            Some(_) => Front::Fine,
+        },
         b'B' if length == 0 => Front::EmptyBody,
         b'C' if length <= MAX_CONNECT => match rest.get(..length) {
             None => Front::Unknown,
             Some(payload) => match mended_connect(payload) {
                 None => Front::Fine,
                 Some(mended) => Front::Mended {
-                    instead_of: HEADER.saturating_add(length),
+                    instead_of: whole,
                     packet: packet(b'C', &mended),
                 },
             },
@@ -156,6 +170,9 @@ const HEADER: usize = 5;
 
 /// indymilter takes no more; Postfix and Sendmail send 64 KiB at most.
 const MAX_PAYLOAD: usize = 1024 * 1024 - 1;
+
+/// Those we ask for, and those that are sent unasked, take far less.
+const MAX_MACROS: usize = 4 * 1024;
 
 /// A host name and an address.
 const MAX_CONNECT: usize = 2 * 1024;
@@ -227,6 +244,21 @@ mod tests {
             for cut in 0..whole.len() {
                 assert_eq!(front(&whole[..cut]), Front::Unknown);
             }
+        }
+        for (payload, expected) in [
+            (&b"Li\x004jXW\0"[..], Front::Idle(13)),
+            (b"L", Front::Idle(6)),
+            (b"Mi\x004jXW\0", Front::Fine),
+            (b"", Front::Fine),
+            (
+                b"M",
+                Front::Mended {
+                    instead_of: 6,
+                    packet: packet(b'D', b"M-\0\0"),
+                },
+            ),
+        ] {
+            assert_eq!(front(&packet(b'D', payload)), expected);
         }
         assert_eq!(front(&packet(b'B', b"")), Front::EmptyBody);
         assert_eq!(front(b"\0\0\0\0B"), Front::EmptyBody);

@@ -82,6 +82,7 @@ impl MtaStream {
                     self.incoming.splice(self.handed..end, packet);
                     return Poll::Ready(Ok(true));
                 }
+                Front::Idle(octets) => self.handed = self.handed.saturating_add(octets),
                 Front::EmptyBody => {
                     self.handed = self.handed.saturating_add(EMPTY_PACKET);
                     self.owed = self.link.replies_to_body();

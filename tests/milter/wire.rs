@@ -33,6 +33,10 @@ struct Server {
 }
 
 async fn start(max_connections: usize) -> Server {
+    start_with_grace(max_connections, Duration::from_secs(60)).await
+}
+
+async fn start_with_grace(max_connections: usize, grace: Duration) -> Server {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("milter.sock");
     let settings = MilterSettings {
@@ -54,7 +58,6 @@ async fn start(max_connections: usize) -> Server {
         idle_timeout: Duration::from_secs(600),
     };
     let make = move |link| callbacks(link, Arc::clone(&steps));
-    let grace = Duration::from_secs(60);
     let task = tokio::spawn(milter::serve(listeners, limits, make, stop, grace));
     Server {
         path,
@@ -255,6 +258,17 @@ async fn a_stop_lets_the_message_in_hand_finish_and_nothing_more() {
     assert_eq!(busy.read().await.kind, 'c');
     assert!(busy.is_hung_up_on().await);
     assert_eq!(server.task.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_stop_waits_no_longer_than_it_was_told() {
+    let mut server = start_with_grace(10, Duration::from_millis(50)).await;
+    let mut busy = server.connect("unix").await;
+    server.send_message(&mut busy).await;
+    server.order(Step::Progress);
+    assert_eq!(server.did().await, "Progress");
+    server.shutdown.send(true).unwrap();
+    assert_eq!(server.task.await.unwrap(), 1);
 }
 
 #[tokio::test]
