@@ -193,8 +193,9 @@ impl<R: Resolver + 'static> Conversation<R> {
     }
 
     fn header(&mut self, name: &CStr, value: &CStr) {
+        let value = self.negotiated.with_leading_space(value.to_bytes());
         if let Stage::Transaction(transaction) = &mut self.stage {
-            transaction.header(name.to_bytes(), value.to_bytes());
+            transaction.header(name.to_bytes(), &value);
         }
     }
 

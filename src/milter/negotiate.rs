@@ -5,6 +5,7 @@
 //! offer none of the options; everything works without them.
 
 use indymilter::{Actions, MacroStage, ProtoOpts};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::CString;
 
@@ -40,6 +41,17 @@ impl Negotiated {
     /// Values of header fields keep their leading space, in both directions.
     pub fn leading_space(self) -> bool {
         self.options.contains(ProtoOpts::LEADING_SPACE)
+    }
+
+    /// An incoming value as it stood in the message. An MTA that wasn't told to leave spaces alone took
+    /// one off, if there was one; nearly all mail has one, and simple canonicalization needs it back.
+    pub fn with_leading_space(self, value: &[u8]) -> Cow<'_, [u8]> {
+        match value.first() {
+            _ if self.leading_space() => Cow::Borrowed(value),
+            // More of them, or a fold: the MTA leaves these, and before them there is rarely a space.
+            Some(b'\t' | b'\n' | b'\r') => Cow::Borrowed(value),
+            Some(_) | None => Cow::Owned([b" ", value].concat()),
+        }
     }
 
     /// The macros to be sent at each stage; none where the MTA can't be told.
@@ -95,6 +107,16 @@ mod tests {
         assert!(new.missing().is_empty());
         assert!(new.leading_space());
         assert_eq!(new.macros().len(), 7);
+        for (given, stood) in [
+            ("v", " v"),
+            ("", " "),
+            ("\tv", "\tv"),
+            ("\n v", "\n v"),
+            (" v", "  v"),
+        ] {
+            assert_eq!(&*old.with_leading_space(given.as_bytes()), stood.as_bytes());
+            assert_eq!(&*new.with_leading_space(given.as_bytes()), given.as_bytes());
+        }
         assert!(!new.actions().contains(Actions::REPLACE_BODY));
     }
 }

@@ -235,3 +235,24 @@ fn an_internationalized_sender_is_judged_by_its_a_labels() {
     let stored = house.alignd.messages(&[]);
     assert_eq!(stored[0]["author_domain"], "xn--bcher-kva.example");
 }
+
+#[test]
+fn older_milter_protocols_do_too() {
+    for protocol in ["2", "3", "4", "6"] {
+        let house = House::open(&Plan {
+            main_cf: &format!("milter_protocol = {protocol}"),
+            ..Plan::PLAIN
+        });
+        let forged = [
+            b"Authentication-Results: mx.receiver.example; dmarc=pass\r\n",
+            PLAIN,
+        ]
+        .concat();
+        let mail = sign(&RSA, "sender.example", "simple/simple", &forged);
+        let expected = [
+            "dkim=pass (2048-bit key) header.d=sender.example",
+            "dmarc=pass",
+        ];
+        check(&house, &EVIL, "<x@evil.example>", &mail, &expected);
+    }
+}
