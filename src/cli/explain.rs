@@ -5,6 +5,7 @@ use super::Failure;
 use super::output::Tone;
 use super::page::Page;
 use super::sentences;
+use crate::address::ReversePath;
 use crate::auth::dkim::{DkimEvidence, SignatureOutcome};
 use crate::auth::dmarc::{
     Alignment, AlignmentMode, Evaluation, Finding, Policy, PsdFlag, PublishedPolicy, Record, Step,
@@ -40,7 +41,16 @@ pub fn envelope(envelope: &Envelope, page: &mut Page<'_>) -> Result<(), Failure>
         page.item("relay", &format!("[{relay}], trusted to name the client"))?;
     }
     page.item("HELO", envelope.helo.as_deref().unwrap_or("none"))?;
-    page.item("MAIL FROM", &envelope.mail_from.to_string())?;
+    let local_part_kept = match &envelope.mail_from {
+        ReversePath::Mailbox(mailbox) => !mailbox.local_part.is_empty(),
+        ReversePath::Null | ReversePath::Unparseable(_) => true,
+    };
+    let remark = if local_part_kept {
+        ""
+    } else {
+        " (store.local_parts is off: only the domain is kept)"
+    };
+    page.item("MAIL FROM", &format!("{}{remark}", envelope.mail_from))?;
     let domains: Vec<&str> = envelope
         .recipient_domains
         .iter()
