@@ -5,6 +5,7 @@
 //! `reply`'s.
 
 use super::Service;
+use super::header::MAX_FORGED;
 use super::link::Fate;
 use super::session::{Begun, Complete, Facts};
 use crate::auth::inquiry::Conclusion;
@@ -19,7 +20,7 @@ use crate::time::Clock;
 use crate::verdict::results::results_field;
 use crate::verdict::{Verdict, VerdictId};
 use std::sync::Arc;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// What the MTA is told at the end of a message.
 pub struct Answer {
@@ -68,6 +69,7 @@ pub async fn judge<R>(complete: Complete, service: &Service<R>) -> Result<Answer
         refusal,
         awaited: Some(Awaited::new(&verdict, begun, service)),
     };
+    answer.is_overrun_by_forgeries(verdict.envelope.queue_id.as_deref());
     if let Err(problem) = service.store.record(Arc::clone(&verdict)).await {
         answer.is_not_recorded(&verdict, &problem, settings.on_store_failure);
     }
@@ -115,12 +117,14 @@ fn passed_over<R>(facts: Facts, skip: Skip, service: &Service<R>) -> Answer {
         reason, forged, "passed over"
     );
     service.store.count_skip(skip);
-    Answer {
+    let mut answer = Answer {
         removals: facts.forged,
         results: None,
         refusal: None,
         awaited: None,
-    }
+    };
+    answer.is_overrun_by_forgeries(facts.envelope.queue_id.as_deref());
+    answer
 }
 
 impl Answer {
@@ -135,6 +139,26 @@ impl Answer {
                 text: "Message cannot be evaluated now, try again later".to_owned(),
             }),
             awaited: None,
+        }
+    }
+
+    /// Refuses mail with more forged results than an MTA can be asked to remove.
+    fn is_overrun_by_forgeries(&mut self, queue_id: Option<&str>) {
+        if self.removals.len() <= MAX_FORGED {
+            return;
+        }
+        warn!(
+            queue_id,
+            "refused: too many forged Authentication-Results fields to remove"
+        );
+        metrics::counter!("alignd_errors_total", "kind" => "forged_results").increment(1);
+        self.refusal = Some(Reply {
+            code: 550,
+            enhanced: "5.7.1".to_owned(),
+            text: "Message carries too many forged Authentication-Results fields".to_owned(),
+        });
+        if let Some(awaited) = &mut self.awaited {
+            awaited.will_be(OutcomeState::Rejected);
         }
     }
 
