@@ -82,14 +82,15 @@ const WANTED_OPTIONS: ProtoOpts = ProtoOpts::NO_UNKNOWN
     .union(ProtoOpts::NOREPLY_BODY);
 
 /// Sendmail tells the queue id at MAIL; Postfix at DATA, or MAIL for mail from sendmail(1), and again
-/// at the end. An empty list keeps Postfix from sending the id before every header field.
+/// at the end. `-` is no macro: to both MTAs an empty list means that of their own settings, which for
+/// Postfix has the id before every header field.
 const MACROS: &[(MacroStage, &std::ffi::CStr)] = &[
     (MacroStage::Connect, c"{daemon_name} {client_addr}"),
-    (MacroStage::Helo, c""),
+    (MacroStage::Helo, c"-"),
     (MacroStage::Mail, c"i {auth_authen}"),
-    (MacroStage::Rcpt, c""),
+    (MacroStage::Rcpt, c"-"),
     (MacroStage::Data, c"i"),
-    (MacroStage::Eoh, c""),
+    (MacroStage::Eoh, c"-"),
     (MacroStage::Eom, c"i"),
 ];
 

@@ -221,11 +221,13 @@ impl Session {
         self.raw.send('Q', b"").await;
     }
 
-    /// Postfix repeats the macros of the end of the header before everything it sends of the content.
+    /// Postfix sends macros before everything of the content: those of the end of the header, before the
+    /// body those of the end of the message.
     async fn content_macros(&mut self, command: char) {
         if self.mta == Mta::Postfix {
             let id = self.queue_ids.last().unwrap().clone();
-            self.macros(command, 6, &[("i", &id)]).await;
+            let stage = if command == 'B' { 5 } else { 6 };
+            self.macros(command, stage, &[("i", &id)]).await;
         }
     }
 
