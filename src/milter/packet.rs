@@ -90,7 +90,7 @@ pub fn front(octets: &[u8]) -> Front {
         _ if length > MAX_PAYLOAD => Front::TooLong(length),
         b'D' if length <= MAX_MACROS => match rest.get(..length) {
             None => Front::Unknown,
-            Some([b'L' | b'B', ..]) => Front::Idle(whole),
+            Some([] | [b'L' | b'B', ..]) => Front::Idle(whole),
             // indymilter passes over a packet without macros, and the ones of the last message hold on.
             Some([stage]) => Front::Mended {
                 instead_of: whole,
@@ -249,7 +249,7 @@ mod tests {
             (&b"Li\x004jXW\0"[..], Front::Idle(13)),
             (b"L", Front::Idle(6)),
             (b"Mi\x004jXW\0", Front::Fine),
-            (b"", Front::Fine),
+            (b"", Front::Idle(5)),
             (
                 b"M",
                 Front::Mended {

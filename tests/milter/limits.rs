@@ -31,8 +31,17 @@ fn is_child(test: &str, files: u32) -> bool {
 
 /// The most memory this process ever had, in KiB.
 fn peak() -> u64 {
+    of_status("VmHWM:")
+}
+
+/// The memory this process has, in KiB.
+fn resident() -> u64 {
+    of_status("VmRSS:")
+}
+
+fn of_status(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
+    let line = status.lines().find(|l| l.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
@@ -63,6 +72,36 @@ async fn memory_does_not_grow_with_the_message() {
     assert!(peaks[2] < peaks[0] + 4_096, "{peaks:?}");
     session.quit().await;
     assert_eq!(running.stop().await.verdicts.len(), 3);
+}
+
+#[tokio::test]
+async fn a_thousand_idle_connections_cost_little() {
+    if !is_child("limits::a_thousand_idle_connections_cost_little", 4_096) {
+        return;
+    }
+    let mut settings = settings();
+    settings.milter.max_connections = 2_000;
+    let running = start(settings).await;
+    let mail = Mail::plain("<a@good.example>").field("From", " a@good.example");
+    let mut first = running.session(Mta::Postfix).await;
+    first.deliver(&mail).await;
+    let before = resident();
+    let mut idle = Vec::new();
+    for _ in 0..1_000 {
+        let mut session = running.session(Mta::Postfix).await;
+        if idle.len() % 2 == 0 {
+            session.deliver(&mail).await;
+        }
+        idle.push(session);
+    }
+    let took = resident() - before;
+    println!("1,000 idle connections, their clients included: {took} KiB");
+    // 16 KiB of each are indymilter's buffers.
+    assert!(took < 32 * 1_024, "{took} KiB");
+    assert_eq!(first.deliver(&mail).await.last.kind, 'c');
+    drop(idle);
+    first.quit().await;
+    assert_eq!(running.stop().await.verdicts.len(), 502);
 }
 
 #[tokio::test]
