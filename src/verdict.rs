@@ -11,6 +11,7 @@ use crate::auth::Evidence;
 use crate::auth::dmarc::Evaluation;
 use crate::domain::DomainName;
 use crate::message::author::Author;
+use crate::message::identifiers::Nature;
 use crate::policy::Decision;
 use crate::time::Timestamp;
 use crate::word::words;
@@ -83,6 +84,15 @@ words! {
         Triggers = "triggers",
         /// It is itself a report, or a bounce: counted in a report, never the cause of one.
         IncludedOnly = "included_only",
+    }
+}
+
+impl Weight {
+    pub fn of(nature: Nature) -> Self {
+        match nature {
+            Nature::Mail => Self::Triggers,
+            Nature::Report | Nature::Bounce => Self::IncludedOnly,
+        }
     }
 }
 

@@ -17,9 +17,8 @@ use crate::domain::DomainName;
 use crate::message::HeaderField;
 use crate::message::authentication_results::claim::places_claiming;
 use crate::message::author::author;
-use crate::message::identifiers::{self, Nature};
+use crate::message::identifiers;
 use crate::message::parse::Message;
-use crate::message::received::client_behind;
 use crate::milter::TrustSettings;
 use crate::policy::decide::{ClientAddress, Situation, decide};
 use crate::time::Timestamp;
@@ -171,7 +170,8 @@ async fn judge(
         evaluation.as_ref(),
         &decision,
     );
-    let weight = weight(&message.fields, &envelope.mail_from);
+    let is_null = envelope.mail_from == ReversePath::Null;
+    let weight = Weight::of(identifiers::nature(&message.fields, is_null));
     Verdict {
         id: VerdictId::mint(now, [0; 10]),
         received: now,
@@ -188,13 +188,6 @@ async fn judge(
         decision,
         weight,
         authentication_results: results.to_string(),
-    }
-}
-
-fn weight(fields: &[HeaderField], mail_from: &ReversePath) -> Weight {
-    match identifiers::nature(fields, *mail_from == ReversePath::Null) {
-        Nature::Mail => Weight::Triggers,
-        Nature::Report | Nature::Bounce => Weight::IncludedOnly,
     }
 }
 
@@ -257,13 +250,10 @@ fn question(envelope: &Envelope, config: &Config, now: Timestamp) -> EnvelopeQue
 
 /// The client is the one that a trusted relay names; none if it doesn't.
 fn look_behind_relay(envelope: &mut Envelope, fields: &[HeaderField], trust: &TrustSettings) {
-    let is_relay = |address: &IpAddr| trust.relays.iter().any(|relay| relay.contains(address));
-    let Some(relay) = envelope.client.filter(is_relay) else {
+    let Some(relay) = envelope.client.filter(|client| trust.is_relay(*client)) else {
         return;
     };
-    let behind = client_behind(fields, |address| {
-        address.is_loopback() || is_relay(&address)
-    });
+    let behind = trust.client_behind(fields);
     envelope.relay = Some(relay);
     envelope.client = behind.as_ref().map(|client| client.address);
     envelope.client_name = behind.as_ref().and_then(|client| client.name.clone());

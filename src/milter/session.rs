@@ -20,8 +20,7 @@ use crate::dns::Resolver;
 use crate::domain::DomainName;
 use crate::message::HeaderField;
 use crate::message::author::{Author, author};
-use crate::message::identifiers::{Nature, list_id, message_id, nature};
-use crate::message::received::client_behind;
+use crate::message::identifiers::{list_id, message_id, nature};
 use crate::policy::decide::{ClientAddress, Situation};
 use crate::resolver::Deadline;
 use crate::store::{Skip, SkipReason};
@@ -198,10 +197,7 @@ impl<R: Resolver + 'static> Transaction<R> {
             self.look_behind_relay(&fields);
         }
         let is_null = self.envelope.mail_from == ReversePath::Null;
-        let weight = match nature(&fields, is_null) {
-            Nature::Mail => Weight::Triggers,
-            Nature::Report | Nature::Bounce => Weight::IncludedOnly,
-        };
+        let weight = Weight::of(nature(&fields, is_null));
         let course = match self.standing {
             Standing::PassedOver(reason) => Course::PassedOver(self.skip(reason, &fields)),
             Standing::Judged | Standing::Relay => Course::Judged(Box::new(self.inquire(&fields))),
@@ -257,11 +253,7 @@ impl<R: Resolver + 'static> Transaction<R> {
     /// The client is the one that the relays name; none if they don't.
     fn look_behind_relay(&mut self, fields: &[HeaderField]) {
         let trust = &self.settings.trust;
-        let trusted = |address: std::net::IpAddr| {
-            // A relay hands mail to itself, through a filter of its own for example.
-            address.is_loopback() || trust.relays.iter().any(|relay| relay.contains(&address))
-        };
-        let behind = client_behind(fields, trusted);
+        let behind = trust.client_behind(fields);
         self.envelope.relay = self.envelope.client.take();
         self.envelope.client_name = None;
         self.envelope.helo = None;

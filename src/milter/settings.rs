@@ -6,7 +6,9 @@
 use crate::address::ReversePath;
 use crate::auth::dkim::DkimSettings;
 use crate::domain::DomainName;
+use crate::message::HeaderField;
 use crate::message::authentication_results::claim::claims_to_be;
+use crate::message::received::{ReceivedClient, client_behind};
 use crate::policy::PolicySettings;
 use crate::store::OnFailure;
 use ipnet::IpNet;
@@ -67,6 +69,21 @@ pub struct TrustSettings {
     pub relays: Vec<IpNet>,
     /// Further authserv-ids of ours.
     pub strip_results_of: Vec<String>,
+}
+
+impl TrustSettings {
+    /// Whether `client` hands mail over for others.
+    pub fn is_relay(&self, client: IpAddr) -> bool {
+        self.relays.iter().any(|relay| relay.contains(&client))
+    }
+
+    /// The client that the relays name in `fields`.
+    pub fn client_behind(&self, fields: &[HeaderField]) -> Option<ReceivedClient> {
+        // A relay hands mail to itself, through a filter of its own for example.
+        client_behind(fields, |address| {
+            address.is_loopback() || self.is_relay(address)
+        })
+    }
 }
 
 /// A client, by its address or by its confirmed name.
