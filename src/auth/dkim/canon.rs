@@ -72,10 +72,9 @@ fn relax_value(value: &[u8], out: &mut Vec<u8>) {
                     out.push(b' ');
                 }
                 (space, first) = (false, false);
-                let is_end = |b: &u8| matches!(b, b' ' | b'\t' | b'\r');
-                let length = 1 + tail.iter().position(is_end).unwrap_or(tail.len());
-                let (word, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-                out.extend_from_slice(word);
+                let length = 1 + unchanged(tail);
+                let (run, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+                out.extend_from_slice(run);
                 rest = tail;
             }
         }
@@ -146,73 +145,110 @@ impl BodyCanon {
 
     fn update_relaxed(&mut self, chunk: &[u8], sink: &mut impl Sink) {
         let mut rest = chunk;
-        while let Some((byte, tail)) = rest.split_first() {
-            if std::mem::take(&mut self.cr) {
-                if *byte == b'\n' {
-                    // "Ignore all whitespace at the end of lines."
-                    self.space = false;
-                    self.line_ends = self.line_ends.saturating_add(1);
+        if self.cr && !chunk.is_empty() {
+            self.cr = false;
+            match chunk {
+                [b'\n', tail @ ..] => {
+                    self.end_line();
                     rest = tail;
-                    continue;
                 }
-                self.release(sink);
-                sink.push(b"\r");
-            }
-            match byte {
-                b'\r' => self.cr = true,
-                b' ' | b'\t' => self.space = true,
                 _ => {
+                    self.release(sink);
+                    sink.push(b"\r");
+                }
+            }
+        }
+        loop {
+            rest = match rest {
+                [] => return,
+                [b' ' | b'\t', tail @ ..] => {
+                    self.space = true;
+                    tail.get(white_space(tail)..).unwrap_or_default()
+                }
+                [b'\r', b'\n', tail @ ..] => {
+                    self.end_line();
+                    tail
+                }
+                [b'\r'] => {
+                    self.cr = true;
+                    return;
+                }
+                [_, tail @ ..] => {
                     self.release(sink);
                     let length = 1 + unchanged(tail);
                     let (run, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
                     sink.push(run);
-                    rest = tail;
-                    continue;
+                    tail
                 }
-            }
-            rest = tail;
+            };
         }
+    }
+
+    /// §3.4.4: "Ignore all whitespace at the end of lines."
+    fn end_line(&mut self) {
+        self.space = false;
+        self.line_ends = self.line_ends.saturating_add(1);
     }
 
     /// Something follows: what was held back counts.
     fn release(&mut self, sink: &mut impl Sink) {
-        while self.line_ends > 0 {
-            let now = self.line_ends.min(LINE_ENDS.len() as u64 / 2);
-            sink.push(LINE_ENDS.get(..now as usize * 2).unwrap_or_default());
-            self.line_ends -= now;
+        const MOST: u64 = LINE_ENDS as u64;
+        while self.line_ends > MOST {
+            sink.push(&HELD_BACK[..LINE_ENDS * 2]);
+            self.line_ends -= MOST;
         }
-        if std::mem::take(&mut self.space) {
-            sink.push(b" ");
+        // Line ends and space stand together in `HELD_BACK`, so that they go in one piece.
+        let start = (LINE_ENDS - self.line_ends as usize) * 2;
+        let end = LINE_ENDS * 2 + usize::from(self.space);
+        if start < end {
+            sink.push(HELD_BACK.get(start..end).unwrap_or_default());
         }
+        self.line_ends = 0;
+        self.space = false;
     }
+}
+
+fn white_space(octets: &[u8]) -> usize {
+    let is_wsp = |octet: &&u8| matches!(octet, b' ' | b'\t');
+    octets.iter().take_while(is_wsp).count()
 }
 
 /// How many octets from the start go through `relaxed` unchanged, whatever follows them, given that
-/// the octet before them did. Looks at whole blocks first: the compiler turns that loop into vector
-/// instructions, and most of a body is clean.
+/// the octet before them did. Looks at blocks, which the compiler does with vector instructions: small
+/// ones while the end may be near, large ones where it isn't (most of a body is clean), then singly.
 fn unchanged(octets: &[u8]) -> usize {
-    let mut length = 0;
-    while let Some(block) = octets.get(length..length + BLOCK + 2) {
-        if !is_clean(block) {
-            break;
-        }
-        length += BLOCK;
+    let mut length = clean_blocks::<SMALL>(octets, 0, LARGE);
+    if length >= LARGE {
+        length = clean_blocks::<LARGE>(octets, length, usize::MAX);
+        length = clean_blocks::<SMALL>(octets, length, usize::MAX);
     }
     let rest = octets.get(length..).unwrap_or_default();
-    let clean = rest
-        .windows(3)
-        .take_while(|window| !matches!(window, [a, b, c] if changes(*a, *b, *c)))
-        .count();
-    length + clean
+    let is_unchanged = |window: &&[u8]| !matches!(window, [a, b, c] if changes(*a, *b, *c));
+    length + rest.windows(3).take_while(is_unchanged).count()
 }
 
-/// Whether no octet of a block, of which the last two only give the context, has to change.
-fn is_clean(block: &[u8]) -> bool {
-    let (Some(b), Some(c)) = (block.get(1..), block.get(2..)) else {
+/// Goes on from `length` by blocks of `N` octets until one has to change, or `most` is reached.
+fn clean_blocks<const N: usize>(octets: &[u8], mut length: usize, most: usize) -> usize {
+    while length < most
+        && let Some(rest) = octets.get(length..)
+        && is_clean::<N>(rest)
+    {
+        length += N;
+    }
+    length
+}
+
+/// Whether none of the first `N` octets has to change; the two after them only give the context.
+fn is_clean<const N: usize>(octets: &[u8]) -> bool {
+    let (Some(a), Some(b), Some(c)) = (
+        octets.first_chunk::<N>(),
+        octets.get(1..).and_then(<[u8]>::first_chunk::<N>),
+        octets.get(2..).and_then(<[u8]>::first_chunk::<N>),
+    ) else {
         return false;
     };
     let mut dirty = false;
-    for ((a, b), c) in block.iter().zip(b).zip(c) {
+    for ((a, b), c) in a.iter().zip(b).zip(c) {
         dirty |= changes(*a, *b, *c);
     }
     !dirty
@@ -229,14 +265,18 @@ fn changes(a: u8, b: u8, c: u8) -> bool {
         | ((a == b'\r') & ((b != b'\n') | is_space(c) | (c == b'\r')))
 }
 
-const BLOCK: usize = 64;
+const SMALL: usize = 16;
+const LARGE: usize = 64;
 const CRLF: &[u8] = b"\r\n";
-const LINE_ENDS: &[u8] = &{
-    let mut text = [b'\r'; 512];
-    let mut at = 1;
-    while at < text.len() {
-        text[at] = b'\n';
-        at += 2;
+/// Line ends that go out in one piece.
+const LINE_ENDS: usize = 256;
+const HELD_BACK: &[u8] = &{
+    let mut text = [b' '; LINE_ENDS * 2 + 1];
+    let mut at = 0;
+    while at < LINE_ENDS {
+        text[at * 2] = b'\r';
+        text[at * 2 + 1] = b'\n';
+        at += 1;
     }
     text
 };
@@ -351,7 +391,32 @@ mod tests {
         prop::collection::vec(piece, 0..120).prop_map(|pieces| pieces.concat())
     }
 
+    /// Values of a well-formed field: every CRLF is a fold.
+    fn value() -> impl Strategy<Value = String> {
+        let long = "x".repeat(70);
+        let piece = prop_oneof![
+            3 => Just("word".to_owned()),
+            2 => Just(" ".to_owned()),
+            1 => Just("\t".to_owned()),
+            1 => Just("\r\n ".to_owned()),
+            1 => Just("\r\n\t".to_owned()),
+            1 => Just(long),
+        ];
+        prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+    }
+
     proptest! {
+        #[test]
+        fn relaxed_fields_are_unfolded_and_squeezed(value in value()) {
+            let mut squeezed = value.replace("\r\n", "").replace('\t', " ");
+            while squeezed.contains("  ") {
+                squeezed = squeezed.replace("  ", " ");
+            }
+            let mut out = Vec::new();
+            Canon::Relaxed.field(b"Name", value.as_bytes(), &mut out);
+            prop_assert_eq!(out, format!("name:{}\r\n", squeezed.trim()).into_bytes());
+        }
+
         #[test]
         fn any_split_equals_the_whole(body in body(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12)) {
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
