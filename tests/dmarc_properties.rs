@@ -154,17 +154,16 @@ fn plain(world: &World) -> Plain {
     plain
 }
 
-/// §4.10.1: the author's record, that of its organization, that of its public suffix.
+/// §4.10.1: the author's record, that of its organization, that of its public suffix, among those that
+/// the walk retrieves. An Organizational Domain one label below `psd=y` can be a name that the walk of
+/// a long author leaps over: its record is not asked for, "Author Domains with more than eight labels
+/// do not result in more than eight DNS queries".
 fn policy_record(zone: &Zone, author: &DomainName) -> Option<(DomainName, Record)> {
-    let own = |name: &DomainName| Some((name.clone(), single(zone, name)?));
-    let suffix = || {
-        let walk = walk(zone, author).into_iter();
-        walk.into_iter()
-            .find(|(_, record)| record.psd == PsdFlag::Yes)
-    };
-    own(author)
-        .or_else(|| own(&organization(zone, author)))
-        .or_else(suffix)
+    let walk = walk(zone, author);
+    let at = |name: &DomainName| walk.iter().find(|(found, _)| found == name);
+    let suffix = || walk.iter().find(|(_, record)| record.psd == PsdFlag::Yes);
+    let found = at(author).or_else(|| at(&organization(zone, author)));
+    found.or_else(suffix).cloned()
 }
 
 /// §4.10.2.
