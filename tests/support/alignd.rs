@@ -139,7 +139,7 @@ fn spawn(place: &Place, home: &Path) -> Child {
     // It ends with the thread that started it, should that not come to drop it.
     Command::new("setpriv")
         .args(["--pdeathsig", "KILL"])
-        .args(["nsenter", "--mount", "--target"])
+        .args(["nsenter", "--mount", "--root", "--target"])
         .arg(place.namespace.to_string())
         .arg(&place.binary)
         .args(["run", "--config"])

@@ -80,7 +80,7 @@ impl Postfix {
     /// Hands mail over as a program of the same host does, by sendmail(1).
     pub fn submit(&self, from: &str, message: &[u8]) {
         let mut sendmail = Command::new("nsenter")
-            .args(["--mount", "--target"])
+            .args(["--mount", "--root", "--target"])
             .arg(self.namespace().to_string())
             .arg("/mnt/usr/sbin/sendmail")
             .args(["-f", from, "reader@receiver.example"])
