@@ -7,6 +7,7 @@ use alignd::outcome::OutcomeState;
 use alignd::store::{Filter, Reader};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -40,9 +41,14 @@ path = \"HOME/store\"
 
 impl Daemon {
     async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// With further settings.
+    async fn start_with(more: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let told = UnixDatagram::bind(home.path().join("notify")).unwrap();
-        configure(&home, "one.test", "");
+        configure(&home, "one.test", more);
         let mut daemon = Self {
             process: command(&home).stderr(log(&home)).spawn().unwrap(),
             told,
@@ -202,6 +208,36 @@ async fn under_load_a_reload_loses_nothing_and_a_stop_nothing_that_was_answered(
         answered.len()
     );
     assert_eq!(accepted, answered);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_judged_can_be_scraped() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let daemon = Daemon::start_with(&format!("[metrics]\nlisten = \"{address}\"\n")).await;
+    let mut session = session(daemon.socket()).await.unwrap();
+    session.deliver(&mail()).await;
+    let judged =
+        "alignd_messages_total{result=\"none\",disposition=\"none\",outcome=\"accepted\"} 1";
+    // The counter moves once the answer is written, which the MTA may see a little earlier.
+    let mut pages = (0..10_000).map(|_| scrape(address));
+    let page = pages
+        .find(|page| page.contains("alignd_messages_total"))
+        .expect("no message");
+    assert!(page.contains(judged), "{page}");
+    assert!(page.contains("alignd_message_seconds_bucket"), "{page}");
+    let (status, _) = daemon.stop().await;
+    assert!(status.success());
+}
+
+fn scrape(address: std::net::SocketAddr) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
 }
 
 /// What the senders and the test know together.
