@@ -48,7 +48,7 @@ fn records(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(recorders), |bencher| {
             bencher.iter_custom(|messages| {
                 let messages = u32::try_from(messages).expect("few enough");
-                runtime.block_on(run(&store, recorders, messages, &next))
+                runtime.block_on(run(&store, recorders, messages, &next)).0
             });
         });
         runtime.block_on(store.close());
@@ -75,10 +75,9 @@ fn figures() {
         let directory = tempfile::tempdir().expect("a directory");
         let store = open(directory.path());
         let next = Arc::new(AtomicU32::new(0));
-        let before = cpu_time();
-        let took = runtime.block_on(run(&store, recorders, FIGURES, &next));
+        let (took, cpu) = runtime.block_on(run(&store, recorders, FIGURES, &next));
         runtime.block_on(store.close());
-        let cpu = (cpu_time() - before).as_secs_f64() * 1e6 / f64::from(FIGURES);
+        let cpu = cpu.as_secs_f64() * 1e6 / f64::from(FIGURES);
         let room = size(directory.path()) / u64::from(FIGURES);
         println!(
             "store, {recorders} recorders: {:.0} verdicts/s, {cpu:.1} µs of CPU and {room} octets each",
@@ -98,8 +97,14 @@ fn figures() {
     }
 }
 
-/// Records `messages` verdicts from `recorders` tasks, each one after the other; the time it took.
-async fn run(store: &Store, recorders: u32, messages: u32, next: &Arc<AtomicU32>) -> Duration {
+/// Records `messages` verdicts from `recorders` tasks, each one after the other. The time that took,
+/// and the CPU time.
+async fn run(
+    store: &Store,
+    recorders: u32,
+    messages: u32,
+    next: &Arc<AtomicU32>,
+) -> (Duration, Duration) {
     let first = next.fetch_add(messages, Ordering::Relaxed);
     let verdicts: Vec<Arc<Verdict>> = (first..first + messages)
         .map(|nth| {
@@ -112,7 +117,7 @@ async fn run(store: &Store, recorders: u32, messages: u32, next: &Arc<AtomicU32>
         })
         .collect();
     let share = messages.div_ceil(recorders).max(1) as usize;
-    let started = Instant::now();
+    let (started, cpu) = (Instant::now(), cpu_time());
     let tasks: Vec<_> = verdicts
         .chunks(share)
         .map(|share| tokio::spawn(record_all(store.clone(), share.to_vec())))
@@ -120,7 +125,7 @@ async fn run(store: &Store, recorders: u32, messages: u32, next: &Arc<AtomicU32>
     for task in tasks {
         task.await.expect("records");
     }
-    started.elapsed()
+    (started.elapsed(), cpu_time().saturating_sub(cpu))
 }
 
 async fn record_all(store: Store, verdicts: Vec<Arc<Verdict>>) {
@@ -198,15 +203,15 @@ fn size(directory: &Path) -> u64 {
         .sum()
 }
 
-/// User and system time of this process so far, in the clock's ticks of 10 ms (proc(5), `stat`).
+/// The CPU time of this process' threads so far (`/proc/PID/task/TID/schedstat`, nanoseconds).
 fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let after_name = stat.rsplit_once(')').expect("a name").1;
-    let ticks: u64 = after_name
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(|field| field.parse::<u64>().expect("a number"))
-        .sum();
-    Duration::from_millis(ticks * 10)
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+    let times = tasks.map(|task| {
+        let path = task.expect("a thread").path().join("schedstat");
+        // A thread may end while we look.
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let first = text.split_whitespace().next().unwrap_or("0");
+        first.parse::<u64>().expect("nanoseconds")
+    });
+    Duration::from_nanos(times.sum())
 }

@@ -7,7 +7,7 @@ use crate::address::ReversePath;
 use crate::auth::dmarc::{Finding, Record};
 use crate::message::author::Author;
 use crate::store::shared::{self, Digest, Document};
-use crate::store::wire::{self, Detail};
+use crate::store::wire::Detail;
 use crate::verdict::Verdict;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -54,20 +54,23 @@ impl Row {
         let policy = verdict.evaluation.as_ref().and_then(|e| e.policy.as_ref());
         let spf = &verdict.evidence.spf;
         let shared_text = |text: &Option<String>| text.clone().map(Document::new);
+        let records = record_digests(&verdict);
         Self {
             source_ip: verdict.envelope.client.map(octets),
             envelope_to: shared::write_domains(&verdict.envelope.recipient_domains),
             auth_results: shared::write_auth_results(&verdict),
-            records: records(&verdict).map(shared::record_digest).collect(),
-            policy_published: policy.map(shared::published_digest),
+            policy_published: policy
+                .zip(records.last())
+                .map(|(policy, record)| shared::published_digest(policy, record)),
             policy_evaluated: Evaluated::of(&verdict),
             discovery: verdict
                 .evaluation
                 .as_ref()
-                .map(|e| shared::write_discovery(&e.discovery)),
+                .map(|e| shared::write_discovery(&e.discovery, &records)),
+            records,
             spf_record: shared_text(&spf.mail_from.grounds.record),
             helo_record: shared_text(&spf.helo.grounds.record),
-            document: wire::write(&Detail::of(&verdict)),
+            document: Detail::of(&verdict).write(),
             verdict,
         }
     }
@@ -143,6 +146,17 @@ pub(super) fn records(verdict: &Verdict) -> impl Iterator<Item = &Record> {
     });
     let policy = evaluation.and_then(|e| e.policy.as_ref());
     found.chain(policy.map(|p| &p.record))
+}
+
+/// Their digests. The policy's record is most often one of the walk's: that one isn't made twice.
+fn record_digests(verdict: &Verdict) -> Vec<Digest> {
+    let mut digests: Vec<(&Record, Digest)> = Vec::new();
+    for record in records(verdict) {
+        let known = digests.iter().find(|(other, _)| *other == record);
+        let digest = known.map_or_else(|| shared::record_digest(record), |(_, digest)| *digest);
+        digests.push((record, digest));
+    }
+    digests.into_iter().map(|(_, digest)| digest).collect()
 }
 
 /// RFC 9990 §3.1.1.9: the results of the alignment tests are `pass` and `fail`.

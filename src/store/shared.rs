@@ -85,12 +85,13 @@ pub(super) fn record_digest(record: &Record) -> Digest {
     ])
 }
 
-/// The digest of what a report calls `policy_published`.
-pub(super) fn published_digest(policy: &PublishedPolicy) -> Digest {
+/// The digest of what a report calls `policy_published`; `record` is its record's.
+pub(super) fn published_digest(policy: &PublishedPolicy, record: &Digest) -> Digest {
+    let method = policy.method.as_str();
     digest(&[
         policy.domain.as_str(),
-        policy.method.as_str(),
-        &STANDARD_NO_PAD.encode(record_digest(&policy.record)),
+        method,
+        &STANDARD_NO_PAD.encode(record),
     ])
 }
 
@@ -113,15 +114,17 @@ enum FindingWire<'a> {
     Error(Cow<'a, str>),
 }
 
-/// The names asked for a policy and what each held; records by their digest.
-pub(super) fn write_discovery(steps: &[Step]) -> Document {
+/// The names asked for a policy and what each held; records by their digests, given in order.
+pub(super) fn write_discovery(steps: &[Step], records: &[Digest]) -> Document {
+    let mut records = records.iter();
     let wire: Vec<StepWire<'_>> = steps
         .iter()
         .map(|step| StepWire {
             name: (&step.name).into(),
             found: match &step.found {
-                Finding::Record(record) => {
-                    FindingWire::Record(STANDARD_NO_PAD.encode(record_digest(record)).into())
+                Finding::Record(_) => {
+                    let digest = records.next().map(|digest| STANDARD_NO_PAD.encode(digest));
+                    FindingWire::Record(digest.unwrap_or_default().into())
                 }
                 Finding::Several(texts) => {
                     FindingWire::Several(texts.iter().map(Cow::from).collect())

@@ -220,6 +220,13 @@ impl<'a> Detail<'a> {
     }
 }
 
+impl Detail<'_> {
+    pub fn write(&self) -> String {
+        // What most of them take.
+        write_with_room(self, 1_536)
+    }
+}
+
 impl<'a> PathWire<'a> {
     fn of(path: &'a ReversePath) -> Self {
         match path {
@@ -444,7 +451,14 @@ pub(super) fn read_alignment(
 
 /// Writes a document.
 pub(super) fn write<T: Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("wire types have no maps, the one thing JSON may refuse")
+    write_with_room(value, 128)
+}
+
+fn write_with_room<T: Serialize>(value: &T, octets: usize) -> String {
+    let mut text = Vec::with_capacity(octets);
+    serde_json::to_writer(&mut text, value)
+        .expect("wire types have no maps, the one thing JSON may refuse");
+    String::from_utf8(text).expect("JSON is UTF-8")
 }
 
 /// Reads a document back.

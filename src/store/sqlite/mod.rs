@@ -20,6 +20,7 @@ use crate::store::Durability;
 use crate::store::error::OpenError;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -68,7 +69,7 @@ fn open_for_writing(
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )
     .map_err(error)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
+    prepare(&connection).map_err(error)?;
     migrate::check_ours(&connection, &path)?;
     set(&connection, "journal_mode", "WAL").map_err(error)?;
     let mode: String = connection
@@ -87,7 +88,6 @@ fn open_for_writing(
     set(&connection, "wal_autocheckpoint", 0).map_err(error)?;
     set(&connection, "journal_size_limit", WAL_LIMIT_BYTES).map_err(error)?;
     set(&connection, "cache_size", -WRITER_CACHE_KIB).map_err(error)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok((connection, lock))
 }
 
@@ -104,12 +104,21 @@ fn open_for_reading(directory: &Path) -> Result<Connection, OpenError> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )
     .map_err(error)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
+    prepare(&connection).map_err(error)?;
     migrate::check_ours(&connection, &path)?;
     migrate::check_current(&connection, &path)?;
     set(&connection, "cache_size", -READER_CACHE_KIB).map_err(error)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
+}
+
+/// What every connection needs.
+fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Plans that don't depend on the values bound: with partial indexes about, SQLite would otherwise
+    // prepare some statements anew for every value.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// Takes the writer's lock. The kernel lets go of it when the process ends, however it ends.
