@@ -70,8 +70,12 @@ const WANTED_ACTIONS: Actions = Actions::ADD_HEADER
     .union(Actions::CHANGE_HEADER)
     .union(Actions::REQUEST_MACROS);
 
+/// With `NOREPLY_BODY` the rest of a body that nobody needs can't be refused (`SKIP`); measured
+/// (`benches/milter.rs`, CPU of both sides): without it a mail of 10 KiB costs a quarter more, with it an
+/// unsigned one of 1 MiB twice as much. Signed mail can't be skipped, and most mail is one chunk.
 const WANTED_OPTIONS: ProtoOpts = ProtoOpts::NO_UNKNOWN
     .union(ProtoOpts::LEADING_SPACE)
+    .union(ProtoOpts::SKIP)
     .union(ProtoOpts::NOREPLY_CONNECT)
     .union(ProtoOpts::NOREPLY_HELO)
     .union(ProtoOpts::NOREPLY_MAIL)

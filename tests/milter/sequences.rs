@@ -193,3 +193,29 @@ async fn old_and_poor_mtas_get_what_they_can_take() {
         assert_eq!(running.stop().await.verdicts.len(), 1);
     }
 }
+
+#[tokio::test]
+async fn a_body_that_nobody_needs_is_skipped_where_it_is_answered_for() {
+    let signature = " v=1; a=rsa-sha256; d=good.example; s=s; h=from; bh=AAAA; b=AAAA";
+    for (options, signed, expected) in [
+        (0x10_0400, false, Some('s')),
+        (0x10_0400, true, Some('c')),
+        (0x10_0000, false, Some('c')),
+        (0x1f_ffff, false, None),
+    ] {
+        let running = start(settings()).await;
+        let raw = running.raw("unix").await.offering(6, 0x1ff, options);
+        let mut session = Mta::Sendmail.session(raw, "mx", "192.0.2.9:25", "x").await;
+        let mut mail = good();
+        mail.body = b"";
+        if signed {
+            mail = mail.field("DKIM-Signature", signature);
+        }
+        session.begin(&mail).await;
+        session.content(&mail).await;
+        assert_eq!(session.body(b"Hello\r\n").await, expected, "{options:x}");
+        assert_eq!(session.end().await.last.kind, 'c');
+        session.quit().await;
+        assert_eq!(running.stop().await.verdicts.len(), 1);
+    }
+}
