@@ -7,7 +7,7 @@
 //! - words: [`domain`], [`address`], [`time`], `word`
 //! - formats, bytes to types and back: [`message`], [`dns`]
 //! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
-//! - facts, what is kept and said: [`verdict`], [`outcome`]
+//! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`]
 //! - adapters, one outside thing each: [`resolver`], [`store`]
 //! - entrances, each with a loop of its own: [`milter`]
 //! - the root, which puts all of it together: [`config`], [`daemon`], [`cli`]
@@ -34,6 +34,7 @@ pub mod message;
 pub mod milter;
 pub mod outcome;
 pub mod policy;
+pub mod report;
 pub mod resolver;
 pub mod store;
 pub mod time;

@@ -18,6 +18,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("auth", 2),
     ("policy", 2),
     ("outcome", 3),
+    ("report", 3),
     ("verdict", 3),
     ("resolver", 4),
     ("store", 4),
