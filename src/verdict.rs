@@ -7,8 +7,8 @@
 pub mod results;
 
 use crate::address::ReversePath;
-use crate::auth::Evidence;
 use crate::auth::dmarc::Evaluation;
+use crate::auth::{DmarcResult, Evidence};
 use crate::domain::DomainName;
 use crate::message::author::Author;
 use crate::message::identifiers::Nature;
@@ -82,16 +82,20 @@ words! {
     /// Whether a message alone is reason enough to send a report about it.
     Weight {
         Triggers = "triggers",
-        /// It is itself a report, or a bounce: counted in a report, never the cause of one.
+        /// It is itself a report, or a bounce, and passes DMARC: counted in a report, never the cause of one.
         IncludedOnly = "included_only",
     }
 }
 
 impl Weight {
-    pub fn of(nature: Nature) -> Self {
+    /// Anyone can write the header of a report or a bounce, so only mail that passes DMARC is taken at its
+    /// word: forged mail triggers a report whatever it calls itself, or a forger could have a domain's
+    /// owner hear nothing of it.
+    pub fn of(nature: Nature, evaluation: Option<&Evaluation>) -> Self {
+        let passed = evaluation.is_some_and(|e| e.result == DmarcResult::Pass);
         match nature {
-            Nature::Mail => Self::Triggers,
-            Nature::Report | Nature::Bounce => Self::IncludedOnly,
+            Nature::Report | Nature::Bounce if passed => Self::IncludedOnly,
+            Nature::Mail | Nature::Report | Nature::Bounce => Self::Triggers,
         }
     }
 }

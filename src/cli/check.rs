@@ -160,7 +160,8 @@ async fn judge(
         evidence,
         evaluation,
     } = conclusion;
-    let decision = decide(situation, &config.policy);
+    let forged = forged(&message.fields, config);
+    let decision = decide(situation.with_forged_results(forged), &config.policy);
     let id = &config.identity.authserv_id;
     let results = results_field(
         id,
@@ -171,7 +172,8 @@ async fn judge(
         &decision,
     );
     let is_null = envelope.mail_from == ReversePath::Null;
-    let weight = Weight::of(identifiers::nature(&message.fields, is_null));
+    let nature = identifiers::nature(&message.fields, is_null);
+    let weight = Weight::of(nature, evaluation.as_ref());
     Verdict {
         id: VerdictId::mint(now, [0; 10]),
         received: now,
@@ -181,7 +183,7 @@ async fn judge(
             message_id: identifiers::message_id(&message.fields),
             list_id: identifiers::list_id(&message.fields),
             size,
-            forged_results: forged(&message.fields, config),
+            forged_results: u32::try_from(forged).unwrap_or(u32::MAX),
         },
         evidence,
         evaluation,
@@ -261,8 +263,8 @@ fn look_behind_relay(envelope: &mut Envelope, fields: &[HeaderField], trust: &Tr
 }
 
 /// Fields that claim to be our Authentication-Results.
-fn forged(fields: &[HeaderField], config: &Config) -> u32 {
+fn forged(fields: &[HeaderField], config: &Config) -> usize {
     let ours = [&config.identity.authserv_id].into_iter();
     let ids: Vec<&String> = ours.chain(&config.trust.strip_results_of).collect();
-    u32::try_from(places_claiming(fields, &ids).len()).unwrap_or(u32::MAX)
+    places_claiming(fields, &ids).len()
 }

@@ -273,6 +273,7 @@ fn situations() -> Vec<Situation> {
         Situation::MultipleAuthors,
         Situation::UnparseableAuthor,
         Situation::TooLarge,
+        Situation::ForgedResults { selected: None },
     ]);
     situations
 }

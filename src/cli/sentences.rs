@@ -144,6 +144,9 @@ pub fn cause(cause: Cause) -> &'static str {
         }
         Cause::UnparseableAuthor => "the From cannot be read, so no policy can be found",
         Cause::NotEvaluatedSize => "the message is larger than milter.max_message_bytes",
+        Cause::ForgedResults => {
+            "more Authentication-Results fields claim to be ours than can be removed"
+        }
     }
 }
 
@@ -162,7 +165,7 @@ pub fn setting(decision: &Decision) -> Option<&'static str> {
         Cause::MultipleAuthors => Some("policy.on_multiple_authors"),
         Cause::UnparseableAuthor => Some("policy.on_unparseable_author"),
         Cause::NotEvaluatedSize => Some("milter.max_message_bytes"),
-        Cause::Pass | Cause::NoPolicy | Cause::FailNone => None,
+        Cause::Pass | Cause::NoPolicy | Cause::FailNone | Cause::ForgedResults => None,
     }
 }
 

@@ -72,8 +72,8 @@ fn is_list_id(octet: u8) -> bool {
     is_atext(octet) || octet == b'.'
 }
 
-/// Whether a message is one that no report may be caused by alone: else two hosts that report to each other
-/// never stop.
+/// What a message calls itself, for one that is itself a report must not cause another: else two hosts that
+/// report to each other never stop. The sender's word, to be believed only where the message passes DMARC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nature {
     /// Anything else.

@@ -5,6 +5,7 @@
 //! Authentication-Results wherever they stand. Judges nothing.
 
 use crate::message::HeaderField;
+use crate::policy::decide::MAX_FORGED;
 
 /// A header, as far as it has come.
 #[derive(Debug, Default)]
@@ -85,10 +86,6 @@ const SEPARATORS: usize = 3;
 /// Postfix and Sendmail stop long before: at 100 KiB a field, 32 KiB a header.
 const MAX_OCTETS: usize = 4 * 1024 * 1024;
 const MAX_FIELDS: usize = 50_000;
-
-/// Deletions asked of the MTA at most: it looks for each from the start of the header again, and no mail
-/// but an attack has so many. Mail with more is refused, since what is left of it would be believed.
-pub const MAX_FORGED: usize = 1_000;
 
 #[cfg(test)]
 mod tests {

@@ -5,22 +5,21 @@
 //! `reply`'s.
 
 use super::Service;
-use super::header::MAX_FORGED;
 use super::link::Fate;
 use super::session::{Begun, Complete, Facts};
 use crate::auth::inquiry::Conclusion;
 use crate::domain::DomainName;
 use crate::message::author::Author;
 use crate::outcome::{Outcome, OutcomeSource, OutcomeState};
-use crate::policy::decide::{Situation, decide};
-use crate::policy::reply::{Reply, reply};
+use crate::policy::decide::{MAX_FORGED, Situation, decide};
+use crate::policy::reply::{Reply, reply, too_many_forged_results};
 use crate::policy::{Action, Decision};
 use crate::store::{OnFailure, RecordError, Skip, Store};
 use crate::time::Clock;
 use crate::verdict::results::results_field;
-use crate::verdict::{Verdict, VerdictId};
+use crate::verdict::{Verdict, VerdictId, Weight};
 use std::sync::Arc;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 /// What the MTA is told at the end of a message.
 pub struct Answer {
@@ -69,7 +68,6 @@ pub async fn judge<R>(complete: Complete, service: &Service<R>) -> Result<Answer
         refusal,
         awaited: Some(Awaited::new(&verdict, begun, service)),
     };
-    answer.is_overrun_by_forgeries(verdict.envelope.queue_id.as_deref());
     if let Err(problem) = service.store.record(Arc::clone(&verdict)).await {
         answer.is_not_recorded(&verdict, &problem, settings.on_store_failure);
     }
@@ -85,6 +83,7 @@ fn verdict<R>(
     let now = service.clock.now();
     let mut random = [0; 10];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| NoRandomness)?;
+    let situation = situation.with_forged_results(facts.forged.len());
     let decision = decide(situation, &facts.settings.policy);
     let field = results_field(
         &facts.settings.authserv_id,
@@ -94,6 +93,7 @@ fn verdict<R>(
         conclusion.evaluation.as_ref(),
         &decision,
     );
+    let weight = Weight::of(facts.nature, conclusion.evaluation.as_ref());
     let verdict = Verdict {
         id: VerdictId::mint(now, random),
         received: now,
@@ -102,7 +102,7 @@ fn verdict<R>(
         evidence: conclusion.evidence,
         evaluation: conclusion.evaluation,
         decision,
-        weight: facts.weight,
+        weight,
         authentication_results: field.to_string(),
     };
     Ok((Arc::new(verdict), field.write()))
@@ -112,19 +112,22 @@ fn passed_over<R>(facts: Facts, skip: Skip, service: &Service<R>) -> Answer {
     let reason = skip.reason.as_str();
     metrics::counter!("alignd_skips_total", "reason" => reason).increment(1);
     let forged = facts.forged.len();
+    // It is refused all the same: what is left of the claims would be believed.
+    let overrun = forged > MAX_FORGED;
     info!(
         queue_id = facts.envelope.queue_id,
-        reason, forged, "passed over"
+        reason,
+        forged,
+        refused = overrun,
+        "passed over"
     );
     service.store.count_skip(skip);
-    let mut answer = Answer {
+    Answer {
         removals: facts.forged,
         results: None,
-        refusal: None,
+        refusal: overrun.then(|| too_many_forged_results(&facts.settings.policy)),
         awaited: None,
-    };
-    answer.is_overrun_by_forgeries(facts.envelope.queue_id.as_deref());
-    answer
+    }
 }
 
 impl Answer {
@@ -139,26 +142,6 @@ impl Answer {
                 text: "Message cannot be evaluated now, try again later".to_owned(),
             }),
             awaited: None,
-        }
-    }
-
-    /// Refuses mail with more forged results than an MTA can be asked to remove.
-    fn is_overrun_by_forgeries(&mut self, queue_id: Option<&str>) {
-        if self.removals.len() <= MAX_FORGED {
-            return;
-        }
-        warn!(
-            queue_id,
-            "refused: too many forged Authentication-Results fields to remove"
-        );
-        metrics::counter!("alignd_errors_total", "kind" => "forged_results").increment(1);
-        self.refusal = Some(Reply {
-            code: 550,
-            enhanced: "5.7.1".to_owned(),
-            text: "Message carries too many forged Authentication-Results fields".to_owned(),
-        });
-        if let Some(awaited) = &mut self.awaited {
-            awaited.will_be(OutcomeState::Rejected);
         }
     }
 

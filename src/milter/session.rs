@@ -20,12 +20,12 @@ use crate::dns::Resolver;
 use crate::domain::DomainName;
 use crate::message::HeaderField;
 use crate::message::author::{Author, author};
-use crate::message::identifiers::{list_id, message_id, nature};
+use crate::message::identifiers::{Nature, list_id, message_id, nature};
 use crate::policy::decide::{ClientAddress, Situation};
 use crate::resolver::Deadline;
 use crate::store::{Skip, SkipReason};
 use crate::time::Timestamp;
-use crate::verdict::{Envelope, MessageFacts, Weight};
+use crate::verdict::{Envelope, MessageFacts};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -75,7 +75,7 @@ pub struct Facts {
     pub envelope: Envelope,
     pub message_id: Option<String>,
     pub list_id: Option<String>,
-    pub weight: Weight,
+    pub nature: Nature,
     /// Octets of header and body so far.
     pub size: u64,
     /// Places of the Authentication-Results fields to be removed, highest first.
@@ -197,7 +197,7 @@ impl<R: Resolver + 'static> Transaction<R> {
             self.look_behind_relay(&fields);
         }
         let is_null = self.envelope.mail_from == ReversePath::Null;
-        let weight = Weight::of(nature(&fields, is_null));
+        let nature = nature(&fields, is_null);
         let course = match self.standing {
             Standing::PassedOver(reason) => Course::PassedOver(self.skip(reason, &fields)),
             Standing::Judged | Standing::Relay => Course::Judged(Box::new(self.inquire(&fields))),
@@ -210,7 +210,7 @@ impl<R: Resolver + 'static> Transaction<R> {
                 envelope: self.envelope,
                 message_id: message_id(&fields),
                 list_id: list_id(&fields),
-                weight,
+                nature,
                 size,
                 forged,
             },

@@ -39,7 +39,15 @@ pub enum Situation {
     UnparseableAuthor,
     /// Not evaluated: larger than `milter.max_message_bytes`.
     TooLarge,
+    /// It claims so often to bear our results that some of the claims would be left in it and believed.
+    ForgedResults {
+        selected: Option<Policy>,
+    },
 }
+
+/// Forged Authentication-Results fields that are removed from one message at most: an MTA looks for each
+/// from the start of the header again, and no mail but an attack has so many. Mail with more is refused.
+pub const MAX_FORGED: usize = 1_000;
 
 /// Whether the client's address took part in the evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +65,26 @@ impl Situation {
             Author::Several(_) => Self::MultipleAuthors,
             Author::Unparseable(_) => Self::UnparseableAuthor,
             Author::One(_) => evaluation.map_or(Self::NoPolicy, |e| Self::of_evaluation(e, client)),
+        }
+    }
+
+    /// The same for a message with so many forged results, unless they are too many.
+    pub fn with_forged_results(self, forged: usize) -> Self {
+        if forged <= MAX_FORGED {
+            return self;
+        }
+        Self::ForgedResults {
+            selected: match self {
+                Self::Pass { selected }
+                | Self::Fail { selected, .. }
+                | Self::FailBehindRelay { selected, .. } => Some(selected),
+                Self::Temperror { selected } | Self::ForgedResults { selected } => selected,
+                Self::NoPolicy
+                | Self::MissingAuthor
+                | Self::MultipleAuthors
+                | Self::UnparseableAuthor
+                | Self::TooLarge => None,
+            },
         }
     }
 
@@ -124,6 +152,27 @@ pub fn decide(situation: Situation, settings: &PolicySettings) -> Decision {
             None,
             Disposition::None,
             Action::Accept,
+        ),
+        Situation::ForgedResults { selected } => forged_results(selected),
+    }
+}
+
+/// Refused whatever was published; that is a departure of ours even where the policy is reject, since the
+/// message may have passed.
+fn forged_results(selected: Option<Policy>) -> Decision {
+    let (disposition, action) = (Disposition::Reject, Action::Reject);
+    match selected {
+        None => Decision::follow(Cause::ForgedResults, None, disposition, action),
+        Some(_) => Decision::depart(
+            Cause::ForgedResults,
+            selected,
+            disposition,
+            action,
+            PolicyOverride {
+                kind: OverrideType::LocalPolicy,
+                comment: Some("too many forged Authentication-Results fields".to_owned()),
+            },
+            Vec::new(),
         ),
     }
 }
@@ -373,6 +422,32 @@ mod tests {
             (Situation::TooLarge, "reject temperror", "none accept"),
         ] {
             check(situation, words, expected);
+        }
+    }
+
+    #[test]
+    fn too_many_forged_results_are_refused_whatever_the_policy() {
+        let pass = Situation::Pass {
+            selected: Policy::Reject,
+        };
+        for (situation, forged, expected) in [
+            (pass, MAX_FORGED, "pass accept"),
+            (pass, MAX_FORGED + 1, "reject reject local_policy"),
+            (
+                fails("none", "none"),
+                MAX_FORGED + 1,
+                "reject reject local_policy",
+            ),
+            (Situation::NoPolicy, MAX_FORGED + 1, "reject reject"),
+            (Situation::TooLarge, MAX_FORGED + 1, "reject reject"),
+            (
+                Situation::Temperror { selected: None },
+                MAX_FORGED + 1,
+                "reject reject",
+            ),
+        ] {
+            let situation = situation.with_forged_results(forged);
+            check(situation, "temperror", expected);
         }
     }
 

@@ -49,6 +49,8 @@ words! {
         UnparseableAuthor = "unparseable_author",
         /// Larger than `milter.max_message_bytes`.
         NotEvaluatedSize = "not_evaluated_size",
+        /// More forged Authentication-Results fields than can be removed.
+        ForgedResults = "forged_results",
     }
 }
 

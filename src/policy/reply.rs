@@ -30,6 +30,9 @@ pub fn reply(
                 Cause::MissingAuthor => "Message has no From header field".to_owned(),
                 Cause::MultipleAuthors => "Message has more than one domain in From".to_owned(),
                 Cause::UnparseableAuthor => "From header field cannot be read".to_owned(),
+                Cause::ForgedResults => {
+                    return Some(too_many_forged_results(settings));
+                }
                 Cause::Pass
                 | Cause::NoPolicy
                 | Cause::FailNone
@@ -48,6 +51,15 @@ pub fn reply(
             enhanced: "4.7.1".to_owned(),
             text: format!("DMARC policy for {domain} cannot be evaluated now, try again later"),
         }),
+    }
+}
+
+/// To mail with more forged Authentication-Results fields than can be removed.
+pub fn too_many_forged_results(settings: &PolicySettings) -> Reply {
+    Reply {
+        code: 550,
+        enhanced: settings.reject_code.clone(),
+        text: "Message carries too many forged Authentication-Results fields".to_owned(),
     }
 }
 
@@ -87,6 +99,10 @@ mod tests {
                 ),
             ),
             (Situation::NoPolicy, None),
+            (
+                Situation::ForgedResults { selected: None },
+                Some("550 5.7.1 Message carries too many forged Authentication-Results fields"),
+            ),
         ] {
             let text = reply(&decide(situation, &settings), Some(&domain), &settings)
                 .map(|r| format!("{} {} {}", r.code, r.enhanced, r.text));

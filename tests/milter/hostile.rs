@@ -9,6 +9,7 @@ use alignd::dns::TxtRecord;
 use alignd::dns::zone::ZoneRecord;
 use alignd::message::parse::Message;
 use alignd::outcome::OutcomeState;
+use alignd::policy::{Action, Cause};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -252,6 +253,11 @@ async fn bombs_are_judged_in_bounded_time() {
     );
     assert_eq!(stopped.verdicts[4].verdict.message.forged_results, 1_000);
     let overrun = &stopped.verdicts[5];
+    let decision = &overrun.verdict.decision;
+    assert_eq!(
+        (decision.cause(), decision.action()),
+        (Cause::ForgedResults, Action::Reject)
+    );
     assert_eq!(
         overrun.outcomes.last().map(|o| o.state),
         Some(OutcomeState::Rejected)

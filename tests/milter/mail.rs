@@ -97,3 +97,42 @@ async fn what_the_policy_asks_is_answered() {
         ]
     );
 }
+
+/// Anyone can call forged mail a report; if that kept reports from being sent, its victim would hear nothing.
+#[tokio::test]
+async fn only_mail_that_passes_is_believed_to_be_a_report() {
+    let running = start(settings()).await;
+    let mut session = running.session(Mta::Postfix).await;
+    let report = (
+        "Subject",
+        " Report Domain: mx.test Submitter: a.example Report-ID: <1>",
+    );
+    let bounce = (
+        "Content-Type",
+        " multipart/report; report-type=delivery-status; boundary=b",
+    );
+    let cases = [
+        (" a@good.example", report, "included_only"),
+        (" a@good.example", bounce, "included_only"),
+        (" a@good.example", ("Subject", " hello"), "triggers"),
+        (" a@quarantine.example", report, "triggers"),
+        (" a@quarantine.example", bounce, "triggers"),
+        (
+            " a@none.example",
+            ("Auto-Submitted", " auto-replied"),
+            "triggers",
+        ),
+    ];
+    for (from, (name, value), _) in cases {
+        let mail = Mail::plain("<a@good.example>")
+            .field("From", from)
+            .field(name, value);
+        session.deliver(&mail).await;
+    }
+    session.quit().await;
+    let stopped = running.stop().await;
+    assert_eq!(stopped.verdicts.len(), cases.len());
+    for (stored, (from, field, weight)) in stopped.verdicts.iter().zip(cases) {
+        assert_eq!(stored.verdict.weight.as_str(), weight, "{from} {field:?}");
+    }
+}

@@ -67,7 +67,10 @@ fn too_many_claims_to_be_ours_are_refused_and_keep_nobody_busy() {
         assert_eq!(stored.len(), verdicts);
         for verdict in stored {
             let id = verdict["queue_id"].as_str().expect("Postfix told it");
-            assert_eq!(house.verdict(id)["outcome"], "rejected");
+            let verdict = house.verdict(id);
+            assert_eq!(verdict["outcome"], "rejected");
+            assert_eq!(verdict["action"], "reject");
+            assert_eq!(verdict["cause"], "forged_results");
         }
     }
 }
