@@ -169,7 +169,7 @@ fn records_as_people_write_them() {
         // URIs.
         (
             "v=DMARC1; p=none; rua=mailto:d@e.example!10m,\tmailto:f@g.example!5; ruf=mailto:r@e.example",
-            "none/-/- rua=mailto:d@e.example,mailto:f@g.example ruf=mailto:r@e.example",
+            "none/-/- rua=mailto:d@e.example!10m,mailto:f@g.example!5 ruf=mailto:r@e.example",
         ),
         (
             "v=DMARC1; p=none; rua=mailto:a%2Cb%21@e.example",

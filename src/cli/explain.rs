@@ -7,6 +7,7 @@ use super::page::Page;
 use super::sentences;
 use crate::address::ReversePath;
 use crate::auth::dkim::{DkimEvidence, SignatureOutcome};
+use crate::auth::dmarc::uri::ReportUri;
 use crate::auth::dmarc::{
     Alignment, AlignmentMode, Evaluation, Finding, Policy, PsdFlag, PublishedPolicy, Record, Step,
 };
@@ -162,6 +163,8 @@ fn corrected(record: &Record) -> String {
         tags.push("t=y".to_owned());
     }
     for (tag, uris) in [("rua", &record.rua), ("ruf", &record.ruf)] {
+        let read = uris.iter().filter_map(|uri| ReportUri::parse(uri).ok());
+        let uris: Vec<String> = read.map(|read| read.uri).collect();
         if !uris.is_empty() {
             tags.push(format!("{tag}={}", uris.join(",")));
         }

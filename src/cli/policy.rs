@@ -10,9 +10,11 @@ use crate::auth::dmarc::{
     AlignmentMode, DiscoveryMethod, Finding, PsdFlag, PublishedPolicy, Record, Step,
 };
 use crate::config::Config;
+use crate::dns::Resolver;
 use crate::domain::DomainName;
 use crate::policy::Action;
 use crate::policy::decide::{Situation, decide};
+use crate::report::destination::{Destination, List, MAX_DESTINATIONS, Request, Standing, verify};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -47,15 +49,17 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
         let domain = super::output::printable(&arguments.domain);
         Failure::Usage(format!("\"{domain}\" is no domain: {error}"))
     })?;
-    let found = wait(async {
+    let (found, destinations) = wait(async {
         let dns = Dns::open(arguments.zone.as_deref(), &config.dns)?;
-        Ok(discover(&domain, config.policy.discovery, &dns).await)
+        let found = discover(&domain, config.policy.discovery, &dns).await;
+        let destinations = destinations(&found, &dns).await;
+        Ok((found, destinations))
     })?;
     let mut screen = Screen::new();
     if arguments.json {
-        screen.json(&Told::of(&found))?;
+        screen.json(&Told::of(&found, &destinations))?;
     } else {
-        page(&found, &config, &mut Page::new(&mut screen))?;
+        page(&found, &destinations, &config, &mut Page::new(&mut screen))?;
     }
     screen.finish()?;
     match found.policy {
@@ -63,6 +67,29 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
         Ok(None) => Ok(Exit::No),
         Err(error) => Err(Failure::Temporary(format!("{error}; try again later"))),
     }
+}
+
+/// Where reports about the domain may go, for each list of its record.
+async fn destinations(found: &Discovery, dns: &impl Resolver) -> Vec<(List, Vec<Destination>)> {
+    let Ok(Some(policy)) = &found.policy else {
+        return Vec::new();
+    };
+    let mut lists = Vec::new();
+    for list in List::ALL {
+        let uris = match list {
+            List::Rua => &policy.record.rua,
+            List::Ruf => &policy.record.ruf,
+        };
+        let request = Request {
+            policy_domain: &policy.domain,
+            method: found.method,
+            list: *list,
+            max_destinations: MAX_DESTINATIONS,
+            report_domain: None,
+        };
+        lists.push((*list, verify(uris, &request, dns).await));
+    }
+    lists
 }
 
 /// What `--json` prints.
@@ -88,12 +115,44 @@ struct Told<'a> {
     fo: Option<&'a str>,
     rua: &'a [String],
     ruf: &'a [String],
+    destinations: Vec<Sent<'a>>,
     advice: Vec<String>,
     error: Option<String>,
 }
 
+/// What becomes of one URI.
+#[derive(Debug, Serialize)]
+struct Sent<'a> {
+    list: &'static str,
+    uri: &'a str,
+    /// Where reports go; none: nowhere.
+    addresses: Vec<String>,
+    grounds: String,
+}
+
+impl<'a> Sent<'a> {
+    fn of((list, destination): (&'static str, &'a Destination)) -> Self {
+        let (addresses, grounds) = match &destination.standing {
+            Standing::Verified(verified) => (
+                verified.iter().map(|v| v.address().to_string()).collect(),
+                verified
+                    .first()
+                    .map_or_else(String::new, |v| v.relation().to_string()),
+            ),
+            Standing::Refused(refusal) => (Vec::new(), refusal.to_string()),
+            Standing::Later(error) => (Vec::new(), error.to_string()),
+        };
+        Self {
+            list,
+            uri: &destination.uri,
+            addresses,
+            grounds,
+        }
+    }
+}
+
 impl<'a> Told<'a> {
-    fn of(found: &'a Discovery) -> Self {
+    fn of(found: &'a Discovery, destinations: &'a [(List, Vec<Destination>)]) -> Self {
         let policy = found.policy.as_ref().ok().and_then(Option::as_ref);
         let record = policy.map(|policy| &policy.record);
         Self {
@@ -122,13 +181,22 @@ impl<'a> Told<'a> {
             fo: record.map(|r| r.fo.as_str()),
             rua: record.map_or(&[], |r| &r.rua),
             ruf: record.map_or(&[], |r| &r.ruf),
+            destinations: destinations
+                .iter()
+                .flat_map(|(list, all)| all.iter().map(|one| Sent::of((list.as_str(), one))))
+                .collect(),
             advice: advice::of(found),
             error: found.policy.as_ref().err().map(ToString::to_string),
         }
     }
 }
 
-fn page(found: &Discovery, config: &Config, page: &mut Page<'_>) -> Result<(), Failure> {
+fn page(
+    found: &Discovery,
+    destinations: &[(List, Vec<Destination>)],
+    config: &Config,
+    page: &mut Page<'_>,
+) -> Result<(), Failure> {
     walk(found, page)?;
     page.heading("The policy that applies")?;
     match &found.policy {
@@ -155,7 +223,7 @@ fn page(found: &Discovery, config: &Config, page: &mut Page<'_>) -> Result<(), F
             applies(found, policy, page)?;
             alignment(found, policy, page)?;
             handling(policy, config, page)?;
-            reports(policy, page)?;
+            reports(destinations, page)?;
         }
     }
     let advice = advice::of(found);
@@ -339,27 +407,32 @@ fn handling(policy: &PublishedPolicy, config: &Config, page: &mut Page<'_>) -> R
     )
 }
 
-fn reports(policy: &PublishedPolicy, page: &mut Page<'_>) -> Result<(), Failure> {
+fn reports(lists: &[(List, Vec<Destination>)], page: &mut Page<'_>) -> Result<(), Failure> {
     page.heading("Where reports go")?;
-    let lists = [
-        (
-            "rua",
-            &policy.record.rua,
-            "no aggregate reports: nobody is told (RFC 9989 §4.7)",
-        ),
-        ("ruf", &policy.record.ruf, "no failure reports"),
-    ];
-    for (label, uris, none) in lists {
-        if uris.is_empty() {
-            page.item(label, none)?;
+    for (list, destinations) in lists {
+        if destinations.is_empty() {
+            let none = match list {
+                List::Rua => "no aggregate reports: nobody is told (RFC 9989 §4.7)",
+                List::Ruf => "no failure reports",
+            };
+            page.item(list.as_str(), none)?;
         }
-        for uri in uris {
-            page.item(label, uri)?;
-            if let Some(question) = advice::external(&policy.domain, uri) {
-                page.more(&format!(
-                    "outside {}: a receiver sends only if {question} has a TXT record \"v=DMARC1\" (RFC 9990 §4)",
-                    policy.domain
-                ))?;
+        for destination in destinations {
+            page.item(list.as_str(), &destination.uri)?;
+            let sent = Sent::of((list.as_str(), destination));
+            match &destination.standing {
+                Standing::Verified(_) => {
+                    let to = sent.addresses.join(", ");
+                    page.more(&format!("sent to {to}: {}", sent.grounds))?;
+                }
+                Standing::Refused(_) => {
+                    let text = format!("not sent: {}", sent.grounds);
+                    page.toned("", &text, Tone::Doubtful)?;
+                }
+                Standing::Later(error) => {
+                    let text = format!("unknown: {error}; a receiver asks again later");
+                    page.toned("", &text, Tone::Doubtful)?;
+                }
             }
         }
     }

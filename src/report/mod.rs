@@ -2,8 +2,10 @@
 //! the store, DNS through `dns::Resolver`, the time as an argument.
 //!
 //! - [`aggregate`]: RFC 9990, the rows and their form
+//! - [`destination`]: where reports may go, RFC 9990 §4
 
 pub mod aggregate;
+pub mod destination;
 
 use crate::domain::DomainName;
 use std::fmt;

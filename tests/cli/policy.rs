@@ -140,6 +140,7 @@ fn one_json_object_with_documented_keys() {
             "advice",
             "applied",
             "aspf",
+            "destinations",
             "discovery",
             "discovery_method",
             "domain",

@@ -7,7 +7,7 @@ mod align;
 pub mod discover;
 pub mod evaluate;
 pub mod record;
-mod uri;
+pub mod uri;
 mod walk;
 
 pub use discover::{DmarcFacts, gather};
@@ -53,7 +53,7 @@ pub struct Record {
     pub testing: bool,
     /// `fo` normalised: the values present, in the order 0 1 d s, colon-separated.
     pub fo: String,
-    /// The valid URIs of `rua` in order, as written but without the obsolete size (`!10m`).
+    /// The valid URIs of `rua` in order, as written; [`uri::ReportUri`] reads them.
     pub rua: Vec<String>,
     pub ruf: Vec<String>,
     /// False: neither a valid `p` nor a valid `rua`, or a bad `sp`/`np` without one. No DMARC processing.

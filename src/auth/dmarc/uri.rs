@@ -6,15 +6,37 @@
 use crate::domain::DomainName;
 use std::borrow::Cow;
 
-/// The valid URIs of a list and what is wrong with the others. At most `MAX_URIS` are read.
+/// A syntactically valid reporting URI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportUri {
+    /// As written, without the obsolete size.
+    pub uri: String,
+    /// The obsolete size in octets; `u64::MAX` where the number is beyond counting.
+    pub max_octets: Option<u64>,
+    pub target: Target,
+}
+
+/// What a reporting URI names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The address of a `mailto:`, percent signs decoded. The local part is anything that isn't empty:
+    /// quotes, white space, line ends, made valid UTF-8.
+    Mailto {
+        local_part: String,
+        domain: DomainName,
+    },
+    /// Any other scheme, with the host where it names one.
+    Other { host: Option<DomainName> },
+}
+
+/// The valid URIs of a list, as written, and what is wrong with the others. At most `MAX_URIS` are read.
 pub(super) fn read_list(value: &str) -> (Vec<String>, Vec<(String, &'static str)>) {
     let mut uris = Vec::new();
     let mut refused = Vec::new();
     for item in value.split(',').take(MAX_URIS) {
         let item = item.trim_matches([' ', '\t']);
-        let uri = without_size(item);
-        match check(uri) {
-            Ok(()) => uris.push(uri.to_owned()),
+        match ReportUri::parse(item) {
+            Ok(_) => uris.push(item.to_owned()),
             Err(problem) => refused.push((item.to_owned(), problem)),
         }
     }
@@ -24,22 +46,43 @@ pub(super) fn read_list(value: &str) -> (Vec<String>, Vec<(String, &'static str)
     (uris, refused)
 }
 
-/// RFC 9989 §4.8: `obs-dmarc-report-size = "!" 1*DIGIT [ "k" / "m" / "g" / "t" ]`, "reporters should
-/// ignore the obs-dmarc-report-size if it is found".
-fn without_size(uri: &str) -> &str {
-    let Some((before, size)) = uri.rsplit_once('!') else {
-        return uri;
-    };
-    let digits = size.strip_suffix(['k', 'm', 'g', 't', 'K', 'M', 'G', 'T']);
-    let digits = digits.unwrap_or(size);
-    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-        before
-    } else {
-        uri
+impl ReportUri {
+    /// Reads one item of a list, without surrounding white space. Err: what is wrong with it.
+    pub fn parse(item: &str) -> Result<Self, &'static str> {
+        let (uri, max_octets) = split_size(item);
+        Ok(Self {
+            uri: uri.to_owned(),
+            max_octets,
+            target: target(uri)?,
+        })
     }
 }
 
-fn check(uri: &str) -> Result<(), &'static str> {
+/// RFC 9989 §4.8: `obs-dmarc-report-size = "!" 1*DIGIT [ "k" / "m" / "g" / "t" ]`, "reporters should
+/// ignore the obs-dmarc-report-size if it is found". RFC 7489 §6.3: "the units are considered to be
+/// powers of two; a kilobyte is 2^10, a megabyte is 2^20, etc."
+fn split_size(item: &str) -> (&str, Option<u64>) {
+    let Some((uri, size)) = item.rsplit_once('!') else {
+        return (item, None);
+    };
+    let units = [("k", 10), ("m", 20), ("g", 30), ("t", 40)];
+    let last = size.get(size.len().saturating_sub(1)..).unwrap_or_default();
+    let unit = units
+        .iter()
+        .find(|(unit, _)| unit.eq_ignore_ascii_case(last));
+    let (digits, power) = match unit {
+        Some((_, power)) => (size.get(..size.len().saturating_sub(1)), *power),
+        None => (Some(size), 0),
+    };
+    let digits = digits.unwrap_or_default();
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return (item, None);
+    }
+    let octets = digits.parse().unwrap_or(u64::MAX);
+    (uri, Some(octets.saturating_mul(1 << power)))
+}
+
+fn target(uri: &str) -> Result<Target, &'static str> {
     if uri.is_empty() {
         return Err("nothing where a URI should be");
     }
@@ -56,21 +99,35 @@ fn check(uri: &str) -> Result<(), &'static str> {
     if !rest.bytes().all(is_uri_octet) {
         return Err("a character that cannot stand in a URI");
     }
-    let decoded = decode(rest).ok_or("a percent sign without two hexadecimal digits")?;
+    // RFC 6068 §2: what follows a question mark are header fields; one in the address is encoded.
+    let (path, fields) = rest.split_once('?').unwrap_or((rest, ""));
+    let decoded = decode(path).zip(decode(fields));
+    let (path, _) = decoded.ok_or("a percent sign without two hexadecimal digits")?;
     if scheme.eq_ignore_ascii_case("mailto") {
-        return check_mailto(&decoded);
+        return mailto(&path);
     }
-    Ok(())
+    Ok(Target::Other { host: host(&path) })
 }
 
-/// RFC 6068 §2: one address before any `?`. Further addresses would need a comma.
-fn check_mailto(decoded: &[u8]) -> Result<(), &'static str> {
-    let path = decoded.split(|&b| b == b'?').next().unwrap_or_default();
+/// RFC 3986 §3.2: `"//" [ userinfo "@" ] host [ ":" port ]`, up to a slash or `#`.
+fn host(path: &[u8]) -> Option<DomainName> {
     let path = String::from_utf8_lossy(path);
-    match path.rsplit_once('@') {
-        Some((local, domain)) if !local.is_empty() && DomainName::parse(domain).is_ok() => Ok(()),
-        Some(_) | None => Err("no address after mailto:"),
+    let authority = path.strip_prefix("//")?.split(['/', '#']).next()?;
+    let host = authority.rsplit('@').next()?.split(':').next()?;
+    DomainName::parse(host).ok()
+}
+
+/// RFC 6068 §2: one address. Further addresses would need a comma.
+fn mailto(decoded: &[u8]) -> Result<Target, &'static str> {
+    let path = String::from_utf8_lossy(decoded);
+    let (local_part, domain) = path.rsplit_once('@').ok_or(NO_ADDRESS)?;
+    if local_part.is_empty() {
+        return Err(NO_ADDRESS);
     }
+    Ok(Target::Mailto {
+        local_part: local_part.to_owned(),
+        domain: DomainName::parse(domain).map_err(|_| NO_ADDRESS)?,
+    })
 }
 
 /// RFC 3986 §2: unreserved, reserved or the start of a percent-encoded octet.
@@ -100,6 +157,7 @@ fn decode(text: &str) -> Option<Cow<'_, [u8]>> {
 
 /// More destinations than this nobody publishes; RFC 9989 sets no limit.
 const MAX_URIS: usize = 50;
+const NO_ADDRESS: &str = "no address after mailto:";
 
 #[cfg(test)]
 mod tests {
@@ -114,11 +172,11 @@ mod tests {
                 "mailto:a@b.example mailto:c@d.example",
                 0,
             ),
-            ("mailto:d@example.com!10m", "mailto:d@example.com", 0),
-            ("mailto:d@example.com!5", "mailto:d@example.com", 0),
+            ("mailto:d@example.com!10m", "mailto:d@example.com!10m", 0),
+            ("mailto:d@example.com!5", "mailto:d@example.com!5", 0),
             (
                 "mailto:d@example.com!1G,https://r.example/x",
-                "mailto:d@example.com https://r.example/x",
+                "mailto:d@example.com!1G https://r.example/x",
                 0,
             ),
             ("mailto:d@example.com!10mb", "", 1),
@@ -161,6 +219,49 @@ mod tests {
             let (uris, problems) = read_list(list);
             assert_eq!(uris.join(" "), expected, "{list}");
             assert_eq!(problems.len(), refused, "{list}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn reads_sizes_and_addresses() {
+        for (uri, size, address) in [
+            ("mailto:d@example.com", None, "d@example.com"),
+            ("mailto:d@example.com!5", Some(5), "d@example.com"),
+            ("mailto:d@example.com!10K", Some(10 << 10), "d@example.com"),
+            ("mailto:d@example.com!10m", Some(10 << 20), "d@example.com"),
+            ("mailto:d@example.com!1g", Some(1 << 30), "d@example.com"),
+            ("mailto:d@example.com!2t", Some(2 << 40), "d@example.com"),
+            (
+                "mailto:d@x.example!99999999999999999999k",
+                Some(u64::MAX),
+                "d@x.example",
+            ),
+            (
+                "MailTo:a%3Fb%2Cc@X.example?subject=a%20b",
+                None,
+                "a?b,c@x.example",
+            ),
+            (
+                "mailto:%22a%0d%0ab%22@x.example",
+                None,
+                "\"a\r\nb\"@x.example",
+            ),
+            ("mailto:a%40b@x.example", None, "a@b@x.example"),
+            (
+                "https://x.example/?a=b!3k",
+                Some(3 << 10),
+                "Some(\"x.example\")",
+            ),
+            ("https://u:p@X.example:8/a@b", None, "Some(\"x.example\")"),
+            ("urn:x.example", None, "None"),
+        ] {
+            let read = ReportUri::parse(uri).unwrap();
+            assert_eq!(read.max_octets, size, "{uri}");
+            let found = match read.target {
+                Target::Mailto { local_part, domain } => format!("{local_part}@{domain}"),
+                Target::Other { host } => format!("{host:?}"),
+            };
+            assert_eq!(found, address, "{uri}");
         }
     }
 

@@ -2,7 +2,6 @@
 
 use crate::auth::dmarc::discover::Discovery;
 use crate::auth::dmarc::{Finding, Policy, PublishedPolicy, Record};
-use crate::domain::DomainName;
 
 /// One sentence or two for each thing; none when there is nothing to say.
 pub fn of(found: &Discovery) -> Vec<String> {
@@ -102,43 +101,4 @@ fn on_policy(policy: &PublishedPolicy) -> Vec<String> {
         );
     }
     advice
-}
-
-/// The name to be asked before a report about `policy_domain` may go to `uri`, when that lies outside.
-/// RFC 9990 §4 compares Organizational Domains, which a receiver finds by a walk; what lies within the
-/// policy domain itself needs none.
-pub fn external(policy_domain: &DomainName, uri: &str) -> Option<String> {
-    let (scheme, rest) = uri.split_once(':')?;
-    if !scheme.eq_ignore_ascii_case("mailto") {
-        return None;
-    }
-    let address = rest.split('?').next()?;
-    let (_, host) = address.rsplit_once('@')?;
-    let host = DomainName::parse(host).ok()?;
-    let related = host.is_within(policy_domain) || policy_domain.is_within(&host);
-    (!related).then(|| format!("{policy_domain}._report._dmarc.{host}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn external_destinations_need_a_record_of_their_own() {
-        for (domain, uri, expected) in [
-            ("example.org", "mailto:a@example.org", None),
-            ("example.org", "mailto:a@dmarc.example.org", None),
-            ("mail.example.org", "mailto:a@example.org", None),
-            (
-                "example.org",
-                "mailto:a@Reports.example.net?x=y",
-                Some("example.org._report._dmarc.reports.example.net"),
-            ),
-            ("example.org", "https://example.net/", None),
-            ("example.org", "mailto:nobody", None),
-        ] {
-            let domain = DomainName::parse(domain).unwrap();
-            assert_eq!(external(&domain, uri).as_deref(), expected, "{uri}");
-        }
-    }
 }
