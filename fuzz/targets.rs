@@ -2,6 +2,10 @@
 //! its promises. Used by the fuzz targets here and, with random input on a stable compiler, by
 //! `tests/fuzz.rs`.
 
+mod session;
+
+pub use session::milter_session;
+
 use alignd::address::ReversePath;
 use alignd::auth::dkim::{DkimSettings, KeyCache, Signatures};
 use alignd::auth::dmarc::{self, DiscoveryMethod};

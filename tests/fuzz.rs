@@ -277,3 +277,33 @@ fn whole_message() {
     ];
     fuzz("whole_message", targets::whole_message, &pieces);
 }
+
+#[test]
+fn milter_session() {
+    let next = "\u{1}";
+    let pieces = [
+        "\u{1}!Hello\r|\nyou\r\n\u{1}",
+        "\u{1}!\u{1}",
+        "\u{1}M<x@s.example>\0SIZE=1\0\u{1}",
+        "\u{1}R<y@r.example>\0\u{1}",
+        "\u{1}T\u{1}",
+        "\u{1}M<x@s.example>\0\u{1}R<y@r.example>\0\u{1}LFrom\0 x@s.example\0\u{1}",
+        "\u{1}LFrom\0 x@s.example\0\u{1}",
+        "\u{1}LDKIM-Signature\0 v=1; a=rsa-sha256; d=s.example; s=s; h=from; l=3; bh=AAAA; b=AAAA\0\u{1}",
+        "\u{1}LAuthentication-Results\0 mx.example; spf=pass\0\u{1}",
+        "\u{1}N\u{1}Bbody\r\n\u{1}E\u{1}",
+        "\u{1}E\u{1}",
+        "\u{1}A\u{1}",
+        "\u{1}B\u{1}",
+        "\u{1}DMi\0stale\0{auth_authen}\0me\0\u{1}",
+        "\u{1}D\u{1}",
+        "\u{1}Hother.example\0\u{1}",
+        "\u{1}UXYZZY\0\u{1}",
+        "\u{1}K\u{1}Cmx\x006\0\x19IPv6:::1\0\u{1}",
+        "\u{1}Q\u{1}",
+        "\u{1}=\0\0\0\x05B\u{1}",
+        "\u{1}=\0\0\0\0\u{1}",
+        next,
+    ];
+    fuzz("milter_session", targets::milter_session, &pieces);
+}
