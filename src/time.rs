@@ -1,5 +1,5 @@
-//! Points and days of time: `Timestamp` (UTC, microseconds), `UtcDay`, and `Clock`, the argument
-//! through which "now" reaches whoever may ask for it.
+//! Points, spans and days of time: `Timestamp` (UTC, microseconds), `Period`, `UtcDay`, and `Clock`,
+//! the argument through which "now" reaches whoever may ask for it.
 //!
 //! Owns their arithmetic and their RFC 3339 text. Never reads the system's clock: entrances do.
 
@@ -12,6 +12,13 @@ pub struct Timestamp(i64);
 /// A day of the UTC calendar, as days since 1970-01-01.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UtcDay(i32);
+
+/// From `begin` on, up to but without `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Period {
+    pub begin: Timestamp,
+    pub end: Timestamp,
+}
 
 /// Where "now" comes from: the system in the daemon, a fixed point in tests.
 pub trait Clock: Send + Sync {
@@ -64,6 +71,12 @@ impl Timestamp {
     }
 }
 
+impl Period {
+    pub fn contains(&self, at: Timestamp) -> bool {
+        self.begin <= at && at < self.end
+    }
+}
+
 impl UtcDay {
     pub const fn from_number(days: i32) -> Self {
         Self(days)
@@ -77,6 +90,10 @@ impl UtcDay {
     /// The first moment of the day, 00:00 UTC.
     pub const fn begin(self) -> Timestamp {
         Timestamp(self.0 as i64 * MICROS_PER_DAY)
+    }
+
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
     }
 
     /// Reads `YYYY-MM-DD`.

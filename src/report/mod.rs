@@ -3,9 +3,11 @@
 //!
 //! - [`aggregate`]: RFC 9990, the rows and their form
 //! - [`destination`]: where reports may go, RFC 9990 §4
+//! - [`period`]: when a day is due and a window open
 
 pub mod aggregate;
 pub mod destination;
+pub mod period;
 
 use crate::domain::DomainName;
 use std::fmt;

@@ -1,6 +1,16 @@
-//! Aggregate reports, RFC 9990: what one says.
+//! Aggregate reports, RFC 9990: what one says, by what it is known, and its bytes.
 //!
 //! Owns the report's words as types. Rows come folded: one for each different content, with a count.
+//!
+//! - `policy`: which records are one policy
+//! - `id`: Report-ID, period, file name
+//! - [`xml`]: the report
+//! - [`mail`]: the message that carries it
+
+mod id;
+pub mod mail;
+mod policy;
+pub mod xml;
 
 use super::ReportId;
 use crate::auth::dmarc::{AlignmentMode, DiscoveryMethod, Policy, PsdFlag};

@@ -1,0 +1,25 @@
+//! Aggregate reports as others see them: their bytes, their mail, whom they can be read by, and when
+//! they are due.
+
+#[path = "../support/aside.rs"]
+mod aside;
+
+mod generated;
+mod golden;
+mod mail;
+mod period;
+
+mod sample;
+mod schema;
+
+use alignd::report::aggregate::xml::ReportWriter;
+use alignd::report::aggregate::{Format, Head, Row};
+
+/// The report's XML.
+fn xml(head: &Head, rows: &[Row], format: Format) -> Vec<u8> {
+    let mut writer = ReportWriter::begin(head, format, Vec::new()).unwrap();
+    for row in rows {
+        writer.row(row).unwrap();
+    }
+    writer.finish().unwrap()
+}
