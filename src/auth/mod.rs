@@ -4,6 +4,7 @@
 //! Reaches DNS only through `dns::Resolver`; is given the time; never fails, only concludes:
 //! a look-up that did not succeed is the result `temperror`. RFC 8601 §2.7 has the result words.
 
+pub mod arc;
 pub mod dkim;
 pub mod dmarc;
 pub mod inquiry;

@@ -2,25 +2,15 @@
 //!
 //! Use from a test: `#[path = "support/dkim.rs"] mod dkim;`.
 
+#[path = "text_zone.rs"]
+mod text_zone;
+
+pub use text_zone::{ready, zone};
+
 use alignd::auth::dkim::{DkimEvidence, DkimSettings, KeyCache, Signatures};
-use alignd::dns::zone::{Zone, ZoneRecord};
-use alignd::dns::{QueryName, TxtRecord};
+use alignd::dns::zone::Zone;
 use alignd::message::parse::Message;
 use alignd::time::Timestamp;
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
-
-/// A zone of TXT records.
-pub fn zone<'a>(records: impl IntoIterator<Item = (&'a str, &'a str)>) -> Zone {
-    let mut zone = Zone::new();
-    for (name, text) in records {
-        let name = QueryName::parse(name).expect("a name");
-        let record = TxtRecord::from_text(text);
-        zone.add(&name, ZoneRecord::Txt(record));
-    }
-    zone
-}
 
 /// Judges a message at `now` (seconds), its body in pieces of `step` octets.
 pub fn judge(
@@ -48,12 +38,4 @@ pub fn lines(evidence: &DkimEvidence) -> Vec<String> {
         reason => format!("{}: {reason}", s.result),
     };
     evidence.signatures.iter().map(line).collect()
-}
-
-/// The in-memory zone answers at once.
-pub fn ready<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("a zone in memory does not wait"),
-    }
 }

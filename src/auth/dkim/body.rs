@@ -8,6 +8,7 @@
 //! RFC 6376 §3.7 and §3.5 (`l=`). SHA-256 only: nothing else may pass (RFC 8301 §3.1).
 
 use super::canon::{BodyCanon, Canon, Sink};
+use super::problem::Problem;
 use aws_lc_rs::digest::{Context, SHA256};
 
 /// SHA-256.
@@ -108,6 +109,24 @@ impl BodyHashes {
     pub fn find(&self, request: BodyRequest) -> Option<BodyHash> {
         let mut found = self.found.iter();
         found.find(|(r, _)| *r == request).map(|(_, hash)| *hash)
+    }
+
+    /// The canonical octets beyond `l=`, and whether the hash is the one a signature claims.
+    pub fn check(&self, request: BodyRequest, claimed: &[u8]) -> (u64, Result<(), Problem>) {
+        match self.find(request) {
+            Some(BodyHash::Hashed { digest, unsigned }) => {
+                let verified = if claimed == digest {
+                    Ok(())
+                } else {
+                    Err(Problem::BodyHash)
+                };
+                (unsigned, verified)
+            }
+            // RFC 6376 §3.5: "This value MUST NOT be larger than the actual number of octets in the
+            // canonicalized message body."
+            Some(BodyHash::TooShort) => (0, Err(Problem::BodyTooShort)),
+            None => (0, Err(Problem::NotEvaluated)),
+        }
     }
 }
 

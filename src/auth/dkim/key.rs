@@ -228,13 +228,19 @@ pub struct KeyUse {
     signature: Vec<u8>,
 }
 
-impl From<Signature<'_>> for KeyUse {
-    fn from(signature: Signature<'_>) -> Self {
+impl KeyUse {
+    pub fn new(algorithm: Algorithm, identity_below: bool, signature: Vec<u8>) -> Self {
         Self {
-            algorithm: signature.algorithm,
-            identity_below: signature.identity_below,
-            signature: signature.signature,
+            algorithm,
+            identity_below,
+            signature,
         }
+    }
+}
+
+impl From<Signature<'_>> for KeyUse {
+    fn from(of: Signature<'_>) -> Self {
+        Self::new(of.algorithm, of.identity_below, of.signature)
     }
 }
 

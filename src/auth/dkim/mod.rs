@@ -10,16 +10,16 @@
 //! - `header`, `body` the two hashes; `canon` what is hashed
 //! - `problem` everything that keeps a signature from passing, with its result word
 
-mod body;
-mod canon;
-mod header;
-mod key;
-mod problem;
-mod signature;
-mod tags;
-mod verify;
+pub(super) mod body;
+pub(super) mod canon;
+pub(super) mod header;
+pub(super) mod key;
+pub(super) mod problem;
+pub(super) mod signature;
+pub(super) mod tags;
+pub(super) mod verify;
 
-pub use body::{BodyHasher, BodyHashes};
+pub use body::{BodyHasher, BodyHashes, BodyRequest};
 pub use key::KeyCache;
 pub use verify::{Keys, Signatures};
 

@@ -8,6 +8,7 @@
 //! Words in ABNF quotes are read in any case (RFC 5234 §2.3): `a=RSA-SHA256` is `rsa-sha256`.
 
 use super::canon::Canon;
+use super::key::KeyUse;
 use super::problem::Problem;
 use super::tags::{self, TagList};
 use crate::dns::QueryName;
@@ -47,6 +48,15 @@ pub struct Signature<'a> {
     pub b_place: Range<usize>,
 }
 
+/// An ARC-Seal that a key can be tried on.
+#[derive(Debug)]
+pub struct Seal {
+    pub key_name: QueryName,
+    pub key_use: KeyUse,
+    /// Where the value of `b=` stands in the field's value.
+    pub b_place: Range<usize>,
+}
+
 /// The algorithms that may pass. Both hash with SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
@@ -66,6 +76,35 @@ pub fn read(value: &[u8]) -> (Description, Result<Signature<'_>, Problem>) {
         read_signature(&list)
     };
     (description, signature)
+}
+
+/// Reads an ARC-Message-Signature. RFC 8617 §4.1.2: "the same syntax and semantics as the
+/// DKIM-Signature field", but `v=` is ignored, `i=` is the instance, and From need not be signed.
+pub fn read_arc<'a>(list: &TagList<'a>) -> Result<Signature<'a>, Problem> {
+    check_list(list)?;
+    read_common(list, Kind::Arc)
+}
+
+/// The part of an ARC-Seal that it has in common with a signature, RFC 8617 §4.1.3: `a`, `b`, `d`, `s`
+/// and `t`.
+pub fn read_seal(list: &TagList<'_>) -> Result<Seal, Problem> {
+    check_list(list)?;
+    let algorithm = read_algorithm(required(list, "a")?)?;
+    let signature = tags::base64(required(list, "b")?).ok_or(Problem::Invalid("b"))?;
+    let domain = read_domain(required(list, "d")?)?;
+    let key_name = read_key_name(required(list, "s")?, &domain)?;
+    read_times(list)?;
+    Ok(Seal {
+        key_name,
+        key_use: KeyUse::new(algorithm, false, signature),
+        b_place: list.find("b").map_or(0..0, |tag| tag.place.clone()),
+    })
+}
+
+/// RFC 6376 §3.2: "the entire tag-list is invalid".
+fn check_list(list: &TagList<'_>) -> Result<(), Problem> {
+    list.problem
+        .map_or(Ok(()), |problem| Err(Problem::List(problem)))
 }
 
 fn describe(list: &TagList<'_>) -> Description {
@@ -93,22 +132,36 @@ fn named(value: &str) -> String {
 }
 
 fn read_signature<'a>(list: &TagList<'a>) -> Result<Signature<'a>, Problem> {
-    if let Some(problem) = list.problem {
-        return Err(Problem::List(problem));
-    }
+    check_list(list)?;
     // RFC 6376 §6.1.1: "Verifiers MUST return PERMFAIL (incompatible version) when presented a
     // DKIM-Signature header field with a "v=" tag that is inconsistent with this specification."
     if required(list, "v")? != "1" {
         return Err(Problem::Version);
     }
+    read_common(list, Kind::Dkim)
+}
+
+/// Whose rules hold where DKIM and ARC differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Dkim,
+    Arc,
+}
+
+fn read_common<'a>(list: &TagList<'a>, kind: Kind) -> Result<Signature<'a>, Problem> {
     let algorithm = read_algorithm(required(list, "a")?)?;
     let signature = tags::base64(required(list, "b")?).ok_or(Problem::Invalid("b"))?;
     let body_hash = tags::base64(required(list, "bh")?).ok_or(Problem::Invalid("bh"))?;
     let domain = read_domain(required(list, "d")?)?;
-    let signed = read_signed(required(list, "h")?)?;
-    let selector = required(list, "s")?;
-    let key_name = read_key_name(selector, &domain)?;
-    let identity_below = read_identity_domain(list, &domain)?;
+    let signed = match kind {
+        Kind::Dkim => read_signed(required(list, "h")?)?,
+        Kind::Arc => read_signed_by_arc(list.value("h").ok_or(Problem::Missing("h"))?)?,
+    };
+    let key_name = read_key_name(required(list, "s")?, &domain)?;
+    let identity_below = match kind {
+        Kind::Dkim => read_identity_domain(list, &domain)?,
+        Kind::Arc => false,
+    };
     let (header_canon, body_canon) = read_canons(list.value("c"))?;
     if let Some(methods) = list.value("q") {
         check_query_methods(methods)?;
@@ -176,21 +229,45 @@ fn read_key_name(selector: &str, domain: &DomainName) -> Result<QueryName, Probl
 /// The names in `h=`. RFC 6376 §6.1.1: "If the 'h=' tag does not include the From header field, the
 /// Verifier MUST ignore the DKIM-Signature header field".
 fn read_signed(value: &str) -> Result<Vec<&str>, Problem> {
-    let mut signed = Vec::with_capacity(32);
-    for name in tags::elements(value) {
-        // RFC 5322 §3.6.8 `field-name`; the list syntax has taken out `:` and `;`.
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Problem::Invalid("h"));
-        }
-        if signed.len() >= MAX_SIGNED {
-            return Err(Problem::TooManySignedFields);
-        }
-        signed.push(name);
+    let signed = read_names(value)?;
+    // RFC 5322 §3.6.8 `field-name` has one character at least.
+    if signed.iter().any(|name| name.is_empty()) {
+        return Err(Problem::Invalid("h"));
     }
     if !signed.iter().any(|name| name.eq_ignore_ascii_case("from")) {
         return Err(Problem::FromNotSigned);
     }
     Ok(signed)
+}
+
+/// RFC 8617 §4.1.2: "ARC-related header fields ... MUST NOT be included in the list of header fields
+/// covered by the signature of the AMS header field". Sealers that cover older ones exist and harm
+/// nothing; but a seal is made after the signature, so none may be among them. Empty names are let
+/// through: they name no field.
+fn read_signed_by_arc(value: &str) -> Result<Vec<&str>, Problem> {
+    let signed = read_names(value)?;
+    if signed
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case("arc-seal"))
+    {
+        return Err(Problem::Invalid("h"));
+    }
+    Ok(signed)
+}
+
+/// The names of a colon-separated list; the list syntax has taken out `:` and `;`.
+fn read_names(value: &str) -> Result<Vec<&str>, Problem> {
+    let mut names = Vec::with_capacity(32);
+    for name in tags::elements(value) {
+        if !name.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Problem::Invalid("h"));
+        }
+        if names.len() >= MAX_SIGNED {
+            return Err(Problem::TooManySignedFields);
+        }
+        names.push(name);
+    }
+    Ok(names)
 }
 
 /// Whether `i=` is below `d=`. RFC 6376 §6.1.1: "Verifiers MUST confirm that the domain specified in

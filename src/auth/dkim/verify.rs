@@ -5,7 +5,7 @@
 //! Every signature tried yields a result. Which ones are tried when there are too many: those that
 //! could pass before those that can't, nearer to the author's domain before others, upper before lower.
 
-use super::body::{BodyHash, BodyHasher, BodyHashes, BodyRequest};
+use super::body::{BodyHasher, BodyHashes, BodyRequest};
 use super::header::FieldIndex;
 use super::key::{Key, KeyCache, KeyUse, Reading};
 use super::problem::Problem;
@@ -52,6 +52,65 @@ struct Candidate {
     header: Digest,
     body: BodyRequest,
     body_hash: Vec<u8>,
+}
+
+impl Keys {
+    /// Asks for the keys at all these names at once.
+    pub async fn look_up(names: &[QueryName], resolver: &impl Resolver, cache: &KeyCache) -> Self {
+        let asked = names.iter().map(|name| resolver.txt(name));
+        let answers = join_all(asked).await.into_iter();
+        Self(
+            answers
+                .map(|answer| match answer {
+                    Ok(Answer::Found(records)) => {
+                        let records = records.iter().take(MAX_RECORDS);
+                        Ok(records.map(|record| cache.read(record)).collect())
+                    }
+                    // RFC 6376 §6.1.2: "If the query for the public key fails because the
+                    // corresponding key record does not exist, the Verifier MUST immediately return
+                    // PERMFAIL (no key for signature)."
+                    Ok(Answer::NoData | Answer::NxDomain) => Err(Problem::NoKey),
+                    Err(error) => Err(Problem::Lookup(error)),
+                })
+                .collect(),
+        )
+    }
+
+    /// Tries the records at a name, by its place among those asked for, until one verifies; else
+    /// tells of the one that got furthest. RFC 6376 §6.1.2: "the Verifier can choose one of the key
+    /// records or may cycle through the key records".
+    pub fn verify(
+        &self,
+        name: usize,
+        signature: &KeyUse,
+        header: &Digest,
+        min_rsa_bits: u32,
+    ) -> (Option<&Key>, Result<(), Problem>) {
+        let records = match self.0.get(name) {
+            Some(Ok(records)) => records,
+            Some(Err(problem)) => return (None, Err(*problem)),
+            None => return (None, Err(Problem::NotEvaluated)),
+        };
+        let mut best = (None, Err(Problem::NoKey));
+        for record in records {
+            let key = match record {
+                Ok(key) => &**key,
+                Err(problem) => {
+                    if best.0.is_none() {
+                        best = (None, Err(*problem));
+                    }
+                    continue;
+                }
+            };
+            let verified = key.verify(signature, header, min_rsa_bits);
+            match verified {
+                Ok(()) => return (Some(key), Ok(())),
+                Err(_) if best.1 == Err(Problem::Signature) => {}
+                Err(_) => best = (Some(key), verified),
+            }
+        }
+        best
+    }
 }
 
 impl Signatures {
@@ -104,23 +163,7 @@ impl Signatures {
 
     /// Asks for all keys at once, for each name once.
     pub async fn look_up_keys(&self, resolver: &impl Resolver, cache: &KeyCache) -> Keys {
-        let asked = self.key_names.iter().map(|name| resolver.txt(name));
-        let answers = join_all(asked).await.into_iter();
-        Keys(
-            answers
-                .map(|answer| match answer {
-                    Ok(Answer::Found(records)) => {
-                        let records = records.iter().take(MAX_RECORDS);
-                        Ok(records.map(|record| cache.read(record)).collect())
-                    }
-                    // RFC 6376 §6.1.2: "If the query for the public key fails because the
-                    // corresponding key record does not exist, the Verifier MUST immediately return
-                    // PERMFAIL (no key for signature)."
-                    Ok(Answer::NoData | Answer::NxDomain) => Err(Problem::NoKey),
-                    Err(error) => Err(Problem::Lookup(error)),
-                })
-                .collect(),
-        )
+        Keys::look_up(&self.key_names, resolver, cache).await
     }
 
     /// What each signature is worth. `keys` and `body` are those of these signatures; what is missing
@@ -229,7 +272,7 @@ fn nearness(domain: &DomainName, author: &DomainName) -> usize {
 /// RFC 6376 §6.1.1: "Verifiers MAY ignore the DKIM-Signature header field and return PERMFAIL
 /// (signature expired)"; §3.5: "Implementations MAY ignore signatures that have a timestamp in the
 /// future"; "Receivers MAY add a 'fudge factor' to allow for such possible drift." We do all three.
-fn check_times(signature: &Signature<'_>, now: Timestamp) -> Result<(), Problem> {
+pub fn check_times(signature: &Signature<'_>, now: Timestamp) -> Result<(), Problem> {
     let now = u64::try_from(now.seconds()).unwrap_or(0);
     if signature
         .expires
@@ -289,13 +332,18 @@ impl Candidate {
         body: &BodyHashes,
         settings: &DkimSettings,
     ) -> (DkimResult, DkimGrounds) {
-        let (key, header) = self.try_keys(keys, settings);
+        let (key, header) = keys.verify(
+            self.key_name,
+            &self.key_use,
+            &self.header,
+            settings.min_rsa_bits,
+        );
         let mut grounds = DkimGrounds {
             key_bits: key.and_then(Key::bits),
             testing: key.is_some_and(|key| key.is_testing),
             ..DkimGrounds::default()
         };
-        let (unsigned, body) = self.check_body(body);
+        let (unsigned, body) = body.check(self.body, &self.body_hash);
         grounds.unsigned_octets = unsigned;
         let problem = match (header, body) {
             (Ok(()), Ok(())) => {
@@ -317,58 +365,6 @@ impl Candidate {
         };
         grounds.reason = problem.to_string();
         (problem.result(), grounds)
-    }
-
-    /// Tries the records at the key's name until one verifies; else tells of the one that got
-    /// furthest. RFC 6376 §6.1.2: "the Verifier can choose one of the key records or may cycle
-    /// through the key records".
-    fn try_keys<'k>(
-        &self,
-        keys: &'k Keys,
-        settings: &DkimSettings,
-    ) -> (Option<&'k Key>, Result<(), Problem>) {
-        let records = match keys.0.get(self.key_name) {
-            Some(Ok(records)) => records,
-            Some(Err(problem)) => return (None, Err(*problem)),
-            None => return (None, Err(Problem::NotEvaluated)),
-        };
-        let mut best = (None, Err(Problem::NoKey));
-        for record in records {
-            let key = match record {
-                Ok(key) => &**key,
-                Err(problem) => {
-                    if best.0.is_none() {
-                        best = (None, Err(*problem));
-                    }
-                    continue;
-                }
-            };
-            let verified = key.verify(&self.key_use, &self.header, settings.min_rsa_bits);
-            match verified {
-                Ok(()) => return (Some(key), Ok(())),
-                Err(_) if best.1 == Err(Problem::Signature) => {}
-                Err(_) => best = (Some(key), verified),
-            }
-        }
-        best
-    }
-
-    /// The octets beyond `l=`, and whether the hash is right.
-    fn check_body(&self, body: &BodyHashes) -> (u64, Result<(), Problem>) {
-        match body.find(self.body) {
-            Some(BodyHash::Hashed { digest, unsigned }) => {
-                let verified = if self.body_hash == digest {
-                    Ok(())
-                } else {
-                    Err(Problem::BodyHash)
-                };
-                (unsigned, verified)
-            }
-            // RFC 6376 §3.5: "This value MUST NOT be larger than the actual number of octets in the
-            // canonicalized message body."
-            Some(BodyHash::TooShort) => (0, Err(Problem::BodyTooShort)),
-            None => (0, Err(Problem::NotEvaluated)),
-        }
     }
 }
 
