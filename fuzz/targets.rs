@@ -7,9 +7,10 @@ mod session;
 pub use session::milter_session;
 
 use alignd::address::ReversePath;
+use alignd::auth::arc::ArcSettings;
 use alignd::auth::dkim::{DkimSettings, KeyCache, Signatures};
 use alignd::auth::dmarc::{self, DiscoveryMethod};
-use alignd::auth::inquiry::{Conclusion, EnvelopeQuestion, HeaderQuestion};
+use alignd::auth::inquiry::{Conclusion, EnvelopeQuestion, HeaderQuestion, HeaderSettings};
 use alignd::auth::spf::{self, SpfRequest};
 use alignd::dns::zone::{Zone, ZoneRecord};
 use alignd::dns::{QueryName, TxtRecord, master};
@@ -149,8 +150,11 @@ fn conclude(message: &Message<'_>, piece: usize) -> Conclusion {
     let header = HeaderQuestion::read(
         &message.fields,
         envelope.spf_domain(),
-        &settings,
-        method,
+        HeaderSettings {
+            dkim: &settings,
+            arc: &ArcSettings { enabled: true },
+            discovery: method,
+        },
         NOW,
     );
     let mut body = header.body_hasher();

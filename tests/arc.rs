@@ -4,9 +4,10 @@
 #[path = "support/text_zone.rs"]
 mod text_zone;
 
-use alignd::auth::arc::{ArcEvidence, Chain};
+use alignd::auth::arc::{ArcEvidence, ArcResult, Chain};
 use alignd::auth::dkim::{BodyHasher, DkimSettings, KeyCache};
 use alignd::dns::zone::Zone;
+use alignd::dns::{LookupError, QueryName};
 use alignd::message::parse::Message;
 use alignd::time::Timestamp;
 use serde::Deserialize;
@@ -26,13 +27,14 @@ const DEPARTURES: &[(&str, &str)] = &[(
 
 fn judge(file: &[u8], zone: &Zone, step: usize) -> ArcEvidence {
     let message = Message::parse(file);
-    let chain = Chain::read(&message.fields, Timestamp::from_seconds(NOW));
+    let settings = DkimSettings::default();
+    let chain = Chain::read(&message.fields, &settings, Timestamp::from_seconds(NOW));
     let mut hasher = BodyHasher::new(chain.body_request());
     for piece in message.body.chunks(step) {
         hasher.update(piece);
     }
     let keys = text_zone::ready(chain.look_up_keys(zone, &KeyCache::default()));
-    chain.conclude(&keys, &hasher.finish(), &DkimSettings::default())
+    chain.conclude(&keys, &hasher.finish())
 }
 
 /// One document of the suite.
@@ -119,4 +121,68 @@ fn the_suite() {
     println!("arc: {agreed} of {binding} agree, {run} run");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!((binding, agreed, run), (172, 171, 175));
+}
+
+/// A message of the suite by its name, and the zone it is judged with.
+fn find(name: &str) -> (String, Zone) {
+    for Scenario { tests, records } in suite() {
+        if let Some((_, case)) = tests.0.into_iter().find(|(test, _)| test == name) {
+            let zone = text_zone::zone(records.0.iter().map(|(n, r)| (n.as_str(), r.as_str())));
+            return (case.message, zone);
+        }
+    }
+    panic!("the suite has no {name}");
+}
+
+#[test]
+fn names_the_custodians_and_what_they_found() {
+    let (message, zone) = find("cv_pass_i2_1");
+    let evidence = judge(message.as_bytes(), &zone, 7);
+    let [first, second] = &evidence.sets[..] else {
+        panic!("{evidence:?}");
+    };
+    assert_eq!((first.instance, first.sealer.as_str()), (1, "example.org"));
+    assert_eq!((second.instance, second.selector.as_str()), (2, "dummy"));
+    assert!(first.results.starts_with("lists.example.org;"), "{first:?}");
+    assert_eq!(evidence.reason, "");
+}
+
+/// RFC 8617 §5.2.1: "All errors, including DNS failures, become unrecoverable and are considered
+/// permanent."
+#[test]
+fn says_why_it_failed() {
+    let (message, mut zone) = find("cv_pass_i1_1");
+    zone.fail(&key(), LookupError::Timeout);
+    check(
+        &message,
+        &zone,
+        "ARC-Message-Signature 1: key unavailable: DNS timed out",
+    );
+    let (_, zone) = find("cv_pass_i1_1");
+    let seal = "ARC-Seal: i=51; cv=pass\n";
+    check(
+        &format!("{seal}{message}"),
+        &zone,
+        "ARC-Seal without a valid instance",
+    );
+    let seal = "ARC-Seal: i=50; cv=pass\n";
+    check(
+        &format!("{seal}{message}"),
+        &zone,
+        "no ARC-Authentication-Results 2",
+    );
+    let long = format!("ARC-Seal: i=2; x={}\n", "x".repeat(70_000));
+    check(&format!("{long}{message}"), &zone, "ARC-Seal 2 is too long");
+}
+
+fn check(message: &str, zone: &Zone, reason: &str) {
+    let evidence = judge(message.as_bytes(), zone, 7);
+    assert_eq!(
+        (evidence.result, evidence.reason.as_str()),
+        (ArcResult::Fail, reason)
+    );
+}
+
+fn key() -> QueryName {
+    QueryName::parse("dummy._domainkey.example.org").expect("a name")
 }

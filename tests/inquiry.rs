@@ -1,9 +1,10 @@
 //! The three questions about a message and their one conclusion, over a zone in memory.
 
 use alignd::address::ReversePath;
+use alignd::auth::arc::ArcSettings;
 use alignd::auth::dkim::{DkimSettings, KeyCache};
 use alignd::auth::dmarc::DiscoveryMethod;
-use alignd::auth::inquiry::{Conclusion, EnvelopeQuestion, HeaderQuestion};
+use alignd::auth::inquiry::{Conclusion, EnvelopeQuestion, HeaderQuestion, HeaderSettings};
 use alignd::dns::zone::{Zone, ZoneRecord};
 use alignd::dns::{QueryName, TxtRecord};
 use alignd::message::HeaderField;
@@ -35,8 +36,11 @@ async fn judge(client: &str, helo: &str, mail_from: &str) -> Conclusion {
     let header = HeaderQuestion::read(
         &[HeaderField::new("From", " x@bank.example")],
         envelope.spf_domain(),
-        &DkimSettings::default(),
-        DiscoveryMethod::TreeWalk,
+        HeaderSettings {
+            dkim: &DkimSettings::default(),
+            arc: &ArcSettings::default(),
+            discovery: DiscoveryMethod::TreeWalk,
+        },
         now,
     );
     let body = header.body_hasher().finish();

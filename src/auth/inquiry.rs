@@ -4,6 +4,7 @@
 //! Shared by every way a message comes in, so that a file and the same mail over SMTP get the same
 //! verdict. Starts nothing by itself and knows no runtime: the caller decides when each part waits.
 
+use super::arc::{ArcSettings, Chain};
 use super::dkim::{BodyHasher, BodyHashes, DkimSettings, KeyCache, Keys, Signatures};
 use super::dmarc::{DiscoveryMethod, DmarcFacts, Evaluation, evaluate, gather};
 use super::iprev::{self, IprevOutcome};
@@ -15,7 +16,7 @@ use crate::domain::DomainName;
 use crate::message::HeaderField;
 use crate::message::author::{Author, author};
 use crate::time::Timestamp;
-use futures_util::future::{join, join3};
+use futures_util::future::join3;
 use std::net::IpAddr;
 
 /// What the SMTP session gives to ask about: known at the first recipient.
@@ -44,12 +45,23 @@ pub struct HeaderQuestion {
     signatures: Signatures,
     candidates: Vec<DomainName>,
     discovery: DiscoveryMethod,
+    /// `None`: ARC is not evaluated.
+    chain: Option<Chain>,
+}
+
+/// What the operator decided about reading a header.
+#[derive(Debug, Clone, Copy)]
+pub struct HeaderSettings<'a> {
+    pub dkim: &'a DkimSettings,
+    pub arc: &'a ArcSettings,
+    pub discovery: DiscoveryMethod,
 }
 
 /// What DNS said about the header.
 #[derive(Debug)]
 pub struct HeaderAnswers {
     keys: Keys,
+    arc_keys: Keys,
     dmarc: Option<DmarcFacts>,
 }
 
@@ -120,19 +132,20 @@ impl HeaderQuestion {
     pub fn read(
         fields: &[HeaderField],
         spf_domain: Option<DomainName>,
-        dkim: &DkimSettings,
-        discovery: DiscoveryMethod,
+        settings: HeaderSettings<'_>,
         now: Timestamp,
     ) -> Self {
         let author = author(fields);
-        let signatures = Signatures::read(fields, one(&author), dkim, now);
+        let signatures = Signatures::read(fields, one(&author), settings.dkim, now);
+        let arc = settings.arc.enabled.then_some(settings.dkim);
         let mut candidates: Vec<DomainName> = signatures.domains().cloned().collect();
         candidates.extend(spf_domain);
         Self {
             author,
             signatures,
             candidates,
-            discovery,
+            discovery: settings.discovery,
+            chain: arc.map(|dkim| Chain::read(fields, dkim, now)),
         }
     }
 
@@ -142,10 +155,11 @@ impl HeaderQuestion {
 
     /// Takes the body in chunks, split anywhere.
     pub fn body_hasher(&self) -> BodyHasher {
-        self.signatures.body_hasher()
+        let chain = self.chain.as_ref().and_then(Chain::body_request);
+        BodyHasher::new(self.signatures.body_requests().chain(chain))
     }
 
-    /// Asks for the keys and walks for DMARC at once.
+    /// Asks for all keys and walks for DMARC at once.
     pub async fn ask(&self, resolver: &impl Resolver, cache: &KeyCache) -> HeaderAnswers {
         let dmarc = async {
             match one(&self.author) {
@@ -155,8 +169,19 @@ impl HeaderQuestion {
                 None => None,
             }
         };
-        let (keys, dmarc) = join(self.signatures.look_up_keys(resolver, cache), dmarc).await;
-        HeaderAnswers { keys, dmarc }
+        let keys = self.signatures.look_up_keys(resolver, cache);
+        let arc_keys = async {
+            match &self.chain {
+                Some(chain) => chain.look_up_keys(resolver, cache).await,
+                None => Keys::default(),
+            }
+        };
+        let (keys, arc_keys, dmarc) = join3(keys, arc_keys, dmarc).await;
+        HeaderAnswers {
+            keys,
+            arc_keys,
+            dmarc,
+        }
     }
 
     /// Judges what was found out. Asks nothing.
@@ -166,6 +191,8 @@ impl HeaderQuestion {
         header: HeaderAnswers,
         body: BodyHashes,
     ) -> Conclusion {
+        let chain = self.chain;
+        let arc = chain.map(|chain| chain.conclude(&header.arc_keys, &body));
         let dkim = self.signatures.conclude(header.keys, body);
         let mail_from = &envelope.spf.mail_from;
         let evaluation = header
@@ -177,6 +204,7 @@ impl HeaderQuestion {
                 spf: envelope.spf,
                 dkim,
                 iprev: envelope.iprev,
+                arc,
             },
             evaluation,
         }

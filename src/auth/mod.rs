@@ -19,6 +19,8 @@ pub struct Evidence {
     pub spf: SpfEvidence,
     pub dkim: dkim::DkimEvidence,
     pub iprev: iprev::IprevOutcome,
+    /// `None`: not evaluated, since `arc.enabled` is not set.
+    pub arc: Option<arc::ArcEvidence>,
 }
 
 /// SPF of both identities, RFC 7208 §2.3 and §2.4. Only `mail_from` can align.

@@ -9,7 +9,7 @@ use super::{Exit, Failure, Outcome, explain, now, settings};
 use crate::address::{Mailbox, ReversePath};
 use crate::auth::dkim::{DkimEvidence, KeyCache};
 
-use crate::auth::inquiry::{Conclusion, EnvelopeQuestion, HeaderQuestion};
+use crate::auth::inquiry::{Conclusion, EnvelopeQuestion, HeaderQuestion, HeaderSettings};
 use crate::auth::{DmarcResult, Evidence};
 use crate::config::Config;
 use crate::dns::Resolver;
@@ -204,8 +204,11 @@ async fn evaluate(
     let header = HeaderQuestion::read(
         &message.fields,
         asked.spf_domain(),
-        &config.dkim,
-        config.policy.discovery,
+        HeaderSettings {
+            dkim: &config.dkim,
+            arc: &config.arc,
+            discovery: config.policy.discovery,
+        },
         now,
     );
     let mut body = header.body_hasher();
@@ -235,6 +238,7 @@ fn not_evaluated(
             spf: answers.spf,
             dkim: DkimEvidence::default(),
             iprev: answers.iprev,
+            arc: None,
         },
         evaluation: None,
     }

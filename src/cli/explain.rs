@@ -6,6 +6,7 @@ use super::output::Tone;
 use super::page::Page;
 use super::sentences;
 use crate::address::ReversePath;
+use crate::auth::arc::{ArcEvidence, ArcResult};
 use crate::auth::dkim::{DkimEvidence, SignatureOutcome};
 use crate::auth::dmarc::uri::ReportUri;
 use crate::auth::dmarc::{
@@ -23,6 +24,9 @@ pub fn verdict(verdict: &Verdict, page: &mut Page<'_>) -> Result<(), Failure> {
     spf(&verdict.evidence.spf, page)?;
     dkim(&verdict.evidence.dkim, page)?;
     iprev(&verdict.evidence.iprev, page)?;
+    if let Some(evidence) = &verdict.evidence.arc {
+        arc(evidence, page)?;
+    }
     dmarc(verdict, page)?;
     decision(&verdict.decision, page)?;
     header(&verdict.authentication_results, page)
@@ -291,6 +295,21 @@ fn iprev(outcome: &IprevOutcome, page: &mut Page<'_>) -> Result<(), Failure> {
         None => &outcome.grounds,
     };
     page.toned("client", &format!("{}: {more}", outcome.result), tone)
+}
+
+fn arc(evidence: &ArcEvidence, page: &mut Page<'_>) -> Result<(), Failure> {
+    page.heading("ARC: who vouches for what became of it on its way? (RFC 8617)")?;
+    let tone = match evidence.result {
+        ArcResult::Pass => Tone::Good,
+        ArcResult::None | ArcResult::Fail => Tone::Plain,
+    };
+    page.toned("chain", evidence.result.as_str(), tone)?;
+    page.more(&evidence.reason)?;
+    for set in &evidence.sets {
+        let sealer = format!("{} (selector {})", set.sealer, set.selector);
+        page.item(&format!("i={}", set.instance), &sealer)?;
+    }
+    Ok(())
 }
 
 fn dmarc(verdict: &Verdict, page: &mut Page<'_>) -> Result<(), Failure> {

@@ -4,6 +4,7 @@
 //! come. Words are those of RFC 8601, 9989 and 9990. Pure.
 
 use crate::auth::Evidence;
+use crate::auth::arc::ArcEvidence;
 use crate::auth::dkim::{DkimEvidence, SignatureOutcome};
 use crate::auth::dmarc::{Evaluation, Finding, Identifier, Step};
 use crate::auth::iprev::IprevOutcome;
@@ -24,8 +25,8 @@ pub struct Judged<'a> {
     spf: Spf<'a>,
     dkim: Vec<Dkim<'a>>,
     dkim_not_tried: Vec<NotTried<'a>>,
-    /// ARC isn't evaluated: null.
-    arc: Option<()>,
+    /// Null: not evaluated.
+    arc: Option<Arc<'a>>,
     iprev: Iprev<'a>,
     dmarc: Dmarc<'a>,
     cause: &'static str,
@@ -104,6 +105,21 @@ struct Dkim<'a> {
 #[derive(Debug, Serialize)]
 struct NotTried<'a> {
     domain: &'a str,
+    selector: &'a str,
+}
+
+/// RFC 8617. `sets` oldest first.
+#[derive(Debug, Serialize)]
+struct Arc<'a> {
+    result: &'static str,
+    sets: Vec<Sealed<'a>>,
+    grounds: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct Sealed<'a> {
+    instance: u8,
+    sealer: &'a str,
     selector: &'a str,
 }
 
@@ -189,7 +205,7 @@ impl<'a> Judged<'a> {
             spf: spf(evidence),
             dkim: evidence.dkim.signatures.iter().map(signature).collect(),
             dkim_not_tried: not_tried(&evidence.dkim),
-            arc: None,
+            arc: evidence.arc.as_ref().map(arc),
             iprev: iprev(&evidence.iprev),
             dmarc: dmarc(verdict),
             cause: decision.cause().as_str(),
@@ -310,6 +326,19 @@ fn iprev(outcome: &IprevOutcome) -> Iprev<'_> {
         result: outcome.result.as_str(),
         name: outcome.name.as_deref(),
         grounds: &outcome.grounds,
+    }
+}
+
+fn arc(evidence: &ArcEvidence) -> Arc<'_> {
+    let sets = evidence.sets.iter().map(|set| Sealed {
+        instance: set.instance,
+        sealer: &set.sealer,
+        selector: &set.selector,
+    });
+    Arc {
+        result: evidence.result.as_str(),
+        sets: sets.collect(),
+        grounds: &evidence.reason,
     }
 }
 

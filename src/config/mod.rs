@@ -11,6 +11,7 @@ pub mod sample;
 pub mod show;
 pub mod value;
 
+use crate::auth::arc::ArcSettings;
 use crate::auth::dkim::DkimSettings;
 use crate::milter::settings::{MilterSettings, TrustSettings};
 use crate::policy::PolicySettings;
@@ -29,6 +30,7 @@ pub struct Config {
     pub trust: TrustSettings,
     pub dns: DnsSettings,
     pub dkim: DkimSettings,
+    pub arc: ArcSettings,
     pub policy: PolicySettings,
     pub store: StoreSettings,
     pub metrics: MetricsSettings,
@@ -99,6 +101,7 @@ impl Config {
             trust: TrustSettings::default(),
             dns: DnsSettings::default(),
             dkim: DkimSettings::default(),
+            arc: ArcSettings::default(),
             policy: PolicySettings::default(),
             store: StoreSettings::default(),
             metrics: MetricsSettings::default(),

@@ -6,6 +6,7 @@
 use super::file::{Reader, Section};
 use super::value::{Fault, Value};
 use super::{Config, IdentitySettings, LogFormat, LogLevel, LogSettings, MetricsSettings};
+use crate::auth::arc::ArcSettings;
 use crate::auth::dkim::DkimSettings;
 use crate::auth::dmarc::DiscoveryMethod;
 use crate::milter::settings::{
@@ -27,6 +28,7 @@ pub fn config(reader: &mut Reader<'_>, defaults: Config) -> Config {
         trust: reader.section("trust", |s| trust(s, defaults.trust)),
         dns: reader.section("dns", |s| dns(s, defaults.dns)),
         dkim: reader.section("dkim", |s| dkim(s, defaults.dkim)),
+        arc: reader.section("arc", |s| arc(s, defaults.arc)),
         policy: reader.section("policy", |s| policy(s, defaults.policy)),
         store: reader.section("store", |s| store(s, defaults.store)),
         metrics: reader.section("metrics", metrics),
@@ -92,6 +94,12 @@ fn dkim(s: &mut Section<'_, '_>, d: DkimSettings) -> DkimSettings {
         min_rsa_bits: s.or("min_rsa_bits", d.min_rsa_bits, |v| {
             v.integer(1_024..=4_096).map(|bits| bits as u32)
         }),
+    }
+}
+
+fn arc(s: &mut Section<'_, '_>, d: ArcSettings) -> ArcSettings {
+    ArcSettings {
+        enabled: s.or("enabled", d.enabled, |v| v.boolean()),
     }
 }
 

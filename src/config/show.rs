@@ -24,6 +24,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("trust", trust(config)),
         ("dns", dns(config)),
         ("dkim", dkim(config)),
+        ("arc", arc(config)),
         ("policy", policy(config)),
         ("store", store(config)),
         ("metrics", metrics(config)),
@@ -93,6 +94,10 @@ fn dkim(config: &Config) -> Written {
         ("allow_body_length", s.allow_body_length.to_string()),
         ("min_rsa_bits", s.min_rsa_bits.to_string()),
     ]
+}
+
+fn arc(config: &Config) -> Written {
+    vec![("enabled", config.arc.enabled.to_string())]
 }
 
 fn policy(config: &Config) -> Written {

@@ -130,6 +130,7 @@ fn settings(config: &Config) -> Settings {
         milter: config.milter.clone(),
         trust: config.trust.clone(),
         dkim: config.dkim.clone(),
+        arc: config.arc.clone(),
         policy: config.policy.clone(),
         dns_deadline: config.dns.message_deadline,
         on_store_failure: config.store.on_failure,

@@ -14,7 +14,7 @@ use crate::address::{Mailbox, ReversePath};
 use crate::auth::Evidence;
 use crate::auth::dkim::{BodyHasher, DkimEvidence};
 use crate::auth::inquiry::{
-    Conclusion, EnvelopeAnswers, EnvelopeQuestion, HeaderAnswers, HeaderQuestion,
+    Conclusion, EnvelopeAnswers, EnvelopeQuestion, HeaderAnswers, HeaderQuestion, HeaderSettings,
 };
 use crate::dns::Resolver;
 use crate::domain::DomainName;
@@ -294,8 +294,11 @@ impl<R: Resolver + 'static> Transaction<R> {
         let header = HeaderQuestion::read(
             fields,
             question.spf_domain(),
-            &settings.dkim,
-            settings.policy.discovery,
+            HeaderSettings {
+                dkim: &settings.dkim,
+                arc: &settings.arc,
+                discovery: settings.policy.discovery,
+            },
             self.begun.at,
         );
         let client = match self.envelope.client {
@@ -422,6 +425,7 @@ fn too_large(facts: Facts, author: Author) -> Complete {
                 spf: answers.spf,
                 dkim: DkimEvidence::default(),
                 iprev: answers.iprev,
+                arc: None,
             },
             evaluation: None,
         }),

@@ -4,6 +4,7 @@
 //! a pattern. Reads no file; opens no socket.
 
 use crate::address::ReversePath;
+use crate::auth::arc::ArcSettings;
 use crate::auth::dkim::DkimSettings;
 use crate::domain::DomainName;
 use crate::message::HeaderField;
@@ -25,6 +26,7 @@ pub struct Settings {
     pub milter: MilterSettings,
     pub trust: TrustSettings,
     pub dkim: DkimSettings,
+    pub arc: ArcSettings,
     pub policy: PolicySettings,
     /// `dns.message_deadline`
     pub dns_deadline: Duration,
@@ -117,6 +119,7 @@ impl Settings {
             milter: MilterSettings::default(),
             trust: TrustSettings::default(),
             dkim: DkimSettings::default(),
+            arc: ArcSettings::default(),
             policy: PolicySettings::default(),
             dns_deadline: Duration::from_secs(20),
             on_store_failure: OnFailure::Tempfail,

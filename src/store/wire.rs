@@ -5,6 +5,7 @@
 //! unknown word is an error, since it means a later version. Pure; no core type is `Serialize`.
 
 use crate::address::{Mailbox, ReversePath};
+use crate::auth::arc::{ArcEvidence, ArcResult, ArcSet};
 use crate::auth::dkim::{DkimEvidence, DkimGrounds, NotTried, SignatureOutcome};
 use crate::auth::dmarc::{Alignment, Identifier, IdentifierAlignment};
 use crate::auth::iprev::IprevOutcome;
@@ -35,6 +36,8 @@ pub(super) struct Detail<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dkim_not_tried: Vec<(Text<'a>, Text<'a>)>,
     pub iprev: IprevWire<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arc: Option<ArcWire<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dmarc: Option<DmarcWire<'a>>,
     pub authentication_results: Text<'a>,
@@ -144,6 +147,17 @@ pub(super) struct IprevWire<'a> {
     pub grounds: Text<'a>,
 }
 
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ArcWire<'a> {
+    pub result: Text<'a>,
+    /// Sealer, selector and results of each set, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<(Text<'a>, Text<'a>, Text<'a>)>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub reason: Text<'a>,
+}
+
 /// The part of an evaluation that `policy_evaluated` and `policy_published` do not hold.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -208,6 +222,7 @@ impl<'a> Detail<'a> {
                 name: text(&evidence.iprev.name),
                 grounds: (&evidence.iprev.grounds).into(),
             },
+            arc: evidence.arc.as_ref().map(ArcWire::of),
             dmarc: verdict.evaluation.as_ref().map(|e| DmarcWire {
                 author_domain: e.author_domain.as_str().into(),
                 spf: identifiers(&e.spf),
@@ -405,6 +420,36 @@ impl IprevWire<'_> {
             result: read_word("iprev result", &self.result, IprevResult::parse)?,
             name: self.name.map(Cow::into_owned),
             grounds: self.grounds.into_owned(),
+        })
+    }
+}
+
+impl<'a> ArcWire<'a> {
+    fn of(arc: &'a ArcEvidence) -> Self {
+        let set = |set: &'a ArcSet| {
+            let (sealer, selector) = (Cow::from(&set.sealer), Cow::from(&set.selector));
+            (sealer, selector, Cow::from(&set.results))
+        };
+        Self {
+            result: arc.result.as_str().into(),
+            sets: arc.sets.iter().map(set).collect(),
+            reason: (&arc.reason).into(),
+        }
+    }
+
+    pub fn read(self) -> Result<ArcEvidence, ReadError> {
+        let sets = self.sets.into_iter().zip(1..);
+        Ok(ArcEvidence {
+            result: read_word("ARC result", &self.result, ArcResult::parse)?,
+            sets: sets
+                .map(|((sealer, selector, results), instance)| ArcSet {
+                    instance,
+                    sealer: sealer.into_owned(),
+                    selector: selector.into_owned(),
+                    results: results.into_owned(),
+                })
+                .collect(),
+            reason: self.reason.into_owned(),
         })
     }
 }

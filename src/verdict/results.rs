@@ -3,9 +3,10 @@
 //! Owns the choice of results, properties and words; the grammar is `message::authentication_results`'.
 //! Of what a sender wrote only domains, plain local parts and base64 get in, always ASCII: no value
 //! can hold `dmarc=pass`, so that even a rule that looks for a piece of text cannot be fooled.
-//! RFC 8601 §2.7 (dkim, spf, iprev), RFC 9989 §9.1 and §9.2 (dmarc).
+//! RFC 8601 §2.7 (dkim, spf, iprev, arc), RFC 9989 §9.1 and §9.2 (dmarc).
 
 use super::Envelope;
+use crate::auth::arc::{ArcEvidence, ArcResult};
 use crate::auth::dkim::{DkimEvidence, SignatureOutcome};
 use crate::auth::dmarc::Evaluation;
 use crate::auth::iprev::IprevOutcome;
@@ -34,6 +35,7 @@ pub fn results_field(
     let client = envelope.client.map(|client| client.to_canonical());
     let iprev = client.map(|client| iprev(client, &evidence.iprev));
     field.results.extend(iprev);
+    field.results.extend(evidence.arc.as_ref().map(arc));
     field
 }
 
@@ -157,6 +159,20 @@ fn iprev(client: IpAddr, outcome: &IprevOutcome) -> MethodResult {
         iprev = iprev.comment(name);
     }
     iprev.property("policy", "iprev", client.to_string())
+}
+
+/// RFC 8601 §2.7 `arc`, by RFC 8617 §6. The comment names the newest custodian of a chain that passed.
+fn arc(evidence: &ArcEvidence) -> MethodResult {
+    let mut arc = result("arc", evidence.result.as_str());
+    let newest = evidence.sets.last();
+    let sealer = newest.and_then(|set| Some((set.instance, shown_domain(&set.sealer)?)));
+    if let (ArcResult::Pass, Some((instance, sealer))) = (evidence.result, sealer) {
+        arc = arc.comment(format!("i={instance} {sealer}"));
+    }
+    if !evidence.reason.is_empty() {
+        arc = arc.reason(&evidence.reason);
+    }
+    arc
 }
 
 fn result(method: &str, word: &str) -> MethodResult {

@@ -161,5 +161,6 @@ fn plain_evidence(domain: &DomainName, nth: u32) -> Evidence {
             name: Some(format!("mail.{domain}")),
             grounds: String::new(),
         },
+        arc: None,
     }
 }

@@ -1,6 +1,7 @@
 //! Verdicts for tests: any that the types allow, as a proptest strategy. Plain ones are `plain_verdict`'s.
 
 use alignd::address::{Mailbox, ReversePath};
+use alignd::auth::arc::{ArcEvidence, ArcResult, ArcSet};
 use alignd::auth::dkim::{DkimEvidence, DkimGrounds, NotTried, SignatureOutcome};
 use alignd::auth::dmarc::{
     Alignment, AlignmentMode, DiscoveryMethod, Evaluation, Finding, Identifier,
@@ -115,18 +116,39 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         vec(signature(), 0..4),
         vec((text(), text()), 0..2),
         iprev,
+        of(arc()),
     )
-        .prop_map(|(mail_from, helo, signatures, not_tried, iprev)| Evidence {
-            spf: SpfEvidence { mail_from, helo },
-            dkim: DkimEvidence {
-                signatures,
-                not_tried: not_tried
-                    .into_iter()
-                    .map(|(domain, selector)| NotTried { domain, selector })
-                    .collect(),
+        .prop_map(
+            |(mail_from, helo, signatures, not_tried, iprev, arc)| Evidence {
+                spf: SpfEvidence { mail_from, helo },
+                dkim: DkimEvidence {
+                    signatures,
+                    not_tried: not_tried
+                        .into_iter()
+                        .map(|(domain, selector)| NotTried { domain, selector })
+                        .collect(),
+                },
+                iprev,
+                arc,
             },
-            iprev,
-        })
+        )
+}
+
+fn arc() -> impl Strategy<Value = ArcEvidence> {
+    let set = (text(), text(), text());
+    (word(ArcResult::ALL), vec(set, 0..4), text()).prop_map(|(result, sets, reason)| ArcEvidence {
+        result,
+        sets: (1..)
+            .zip(sets)
+            .map(|(instance, (sealer, selector, results))| ArcSet {
+                instance,
+                sealer,
+                selector,
+                results,
+            })
+            .collect(),
+        reason,
+    })
 }
 
 fn spf() -> impl Strategy<Value = SpfOutcome> {

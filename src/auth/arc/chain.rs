@@ -31,6 +31,7 @@ pub struct Chain {
     seals: Vec<Signed>,
     /// The names of keys to ask for, each once.
     key_names: Vec<QueryName>,
+    settings: DkimSettings,
 }
 
 /// The newest ARC-Message-Signature.
@@ -51,8 +52,9 @@ struct Signed {
 }
 
 impl Chain {
-    /// Reads the ARC fields of a header, given in the order of the message.
-    pub fn read(fields: &[HeaderField], now: Timestamp) -> Self {
+    /// Reads the ARC fields of a header, given in the order of the message. What the operator decided
+    /// about keys and `l=` in DKIM holds here too.
+    pub fn read(fields: &[HeaderField], settings: &DkimSettings, now: Timestamp) -> Self {
         let sets = match set::sets(fields) {
             Ok(sets) if sets.is_empty() => return Self::default(),
             Ok(sets) => sets,
@@ -69,8 +71,18 @@ impl Chain {
                 .zip(1..)
                 .map(|(set, i)| describe(fields, set, i))
                 .collect(),
+            settings: settings.clone(),
             ..Self::default()
         };
+        for (kept, set) in chain
+            .sets
+            .iter_mut()
+            .zip(&sets)
+            .rev()
+            .take(MAX_RESULTS_KEPT)
+        {
+            kept.results = results_text(value(fields, set.results));
+        }
         chain.broken = chain.prepare(fields, &sets, now).err();
         chain
     }
@@ -87,7 +99,8 @@ impl Chain {
 
     /// What the chain is worth. `keys` and `body` are those of this chain; where they are missing, it
     /// failed.
-    pub fn conclude(self, keys: &Keys, body: &BodyHashes, settings: &DkimSettings) -> ArcEvidence {
+    pub fn conclude(self, keys: &Keys, body: &BodyHashes) -> ArcEvidence {
+        let settings = &self.settings;
         let (result, reason) = match (self.broken, self.newest) {
             (Some(broken), _) => (ArcResult::Fail, broken),
             (None, None) => (ArcResult::None, String::new()),
@@ -275,7 +288,7 @@ fn describe(fields: &[HeaderField], set: &Set, instance: u8) -> ArcSet {
         instance,
         sealer: name("d"),
         selector: name("s"),
-        results: results_text(value(fields, set.results)),
+        results: String::new(),
     }
 }
 
@@ -303,9 +316,12 @@ fn value(fields: &[HeaderField], place: usize) -> &[u8] {
 }
 
 fn in_signature(instance: usize, problem: Problem) -> String {
-    format!("ARC-Message-Signature i={instance}: {problem}")
+    format!("ARC-Message-Signature {instance}: {problem}")
 }
 
 fn in_seal(instance: usize, problem: Problem) -> String {
-    format!("ARC-Seal i={instance}: {problem}")
+    format!("ARC-Seal {instance}: {problem}")
 }
+
+/// Sets of which the results are kept.
+const MAX_RESULTS_KEPT: usize = 10;

@@ -19,6 +19,13 @@ words! {
     ArcResult { None = "none", Pass = "pass", Fail = "fail" }
 }
 
+/// `[arc]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ArcSettings {
+    /// `arc.enabled`: whether chains are validated at all.
+    pub enabled: bool,
+}
+
 /// What the chain of one message is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArcEvidence {
@@ -41,7 +48,8 @@ pub struct ArcSet {
     /// `s=` of its ARC-Seal, as `sealer`.
     pub selector: String,
     /// What it found when the message arrived: ARC-Authentication-Results behind the instance,
-    /// unfolded, at most 4,096 octets made valid UTF-8.
+    /// unfolded, at most 2,048 octets made valid UTF-8;
+    /// empty in sets older than the newest ten.
     pub results: String,
 }
 

@@ -131,13 +131,13 @@ pub fn results_text(value: &[u8]) -> String {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Instance(name) => write!(f, "{name} without a valid i="),
-            Self::Repeated(name, instance) => write!(f, "more than one {name} with i={instance}"),
-            Self::Missing(name, instance) => write!(f, "no {name} with i={instance}"),
-            Self::TooLong(name, instance) => write!(f, "{name} with i={instance} is too long"),
-            Self::SealedAsFailed => f.write_str("the newest seal says cv=fail"),
-            Self::Status(instance) => write!(f, "cv= of the seal with i={instance} is wrong"),
-            Self::SealNamesFields(instance) => write!(f, "the seal with i={instance} has h="),
+            Self::Instance(name) => write!(f, "{name} without a valid instance"),
+            Self::Repeated(name, instance) => write!(f, "more than one {name} {instance}"),
+            Self::Missing(name, instance) => write!(f, "no {name} {instance}"),
+            Self::TooLong(name, instance) => write!(f, "{name} {instance} is too long"),
+            Self::SealedAsFailed => f.write_str("the newest seal says that the chain failed"),
+            Self::Status(instance) => write!(f, "wrong chain status in ARC-Seal {instance}"),
+            Self::SealNamesFields(instance) => write!(f, "ARC-Seal {instance} names fields"),
         }
     }
 }
@@ -150,4 +150,4 @@ const MAX_FIELD: usize = 64 * 1024;
 /// Octets in which the instance of ARC-Authentication-Results must have ended.
 const MAX_HEAD: usize = 1024;
 /// Octets kept of ARC-Authentication-Results.
-const MAX_RESULTS: usize = 4096;
+const MAX_RESULTS: usize = 2048;

@@ -156,9 +156,14 @@ impl Signatures {
             .map(|(_, domain)| domain)
     }
 
+    /// What these signatures want to know of the body.
+    pub fn body_requests(&self) -> impl Iterator<Item = BodyRequest> {
+        self.candidates().map(|candidate| candidate.body)
+    }
+
     /// A hasher for what these signatures want to know of the body.
     pub fn body_hasher(&self) -> BodyHasher {
-        BodyHasher::new(self.candidates().map(|candidate| candidate.body))
+        BodyHasher::new(self.body_requests())
     }
 
     /// Asks for all keys at once, for each name once.

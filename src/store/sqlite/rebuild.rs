@@ -10,7 +10,7 @@ use crate::auth::{DmarcResult, Evidence, SpfEvidence};
 use crate::policy::{Action, Cause, Decision, Disposition};
 use crate::store::error::ReadError;
 use crate::store::shared::{self, Digest};
-use crate::store::wire::{self, Detail, read_domain, read_optional_domain, read_word};
+use crate::store::wire::{self, ArcWire, Detail, read_domain, read_optional_domain, read_word};
 use crate::time::Timestamp;
 use crate::verdict::{Envelope, MessageFacts, Verdict, VerdictId, Weight};
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -76,6 +76,7 @@ pub(super) fn verdict(c: &Connection, row: &Row<'_>) -> Result<(i64, Verdict), T
             },
             dkim: wire::read_dkim(detail.dkim, detail.dkim_not_tried)?,
             iprev: detail.iprev.read()?,
+            arc: detail.arc.map(ArcWire::read).transpose()?,
         },
         envelope: envelope(row, detail.envelope)?,
         message: MessageFacts {

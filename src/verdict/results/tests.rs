@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::address::ReversePath;
+use crate::auth::arc::ArcSet;
 use crate::auth::dkim::{DkimGrounds, NotTried};
 use crate::auth::dmarc::{Alignment, DiscoveryMethod, Policy, PolicyTag, PublishedPolicy, record};
 use crate::auth::spf::SpfGrounds;
@@ -44,6 +45,7 @@ fn evidence() -> Evidence {
             name: Some("mx.client.example".to_owned()),
             grounds: String::new(),
         },
+        arc: None,
     }
 }
 
@@ -327,6 +329,49 @@ fn unsigned_and_oversigned_mail() {
         words(&evidence),
         "x; dkim=neutral reason=\"490 more signatures, not tried\""
     );
+}
+
+#[test]
+fn arc_names_the_newest_custodian_of_a_chain_that_passed() {
+    let set = |instance, sealer: &str| ArcSet {
+        instance,
+        sealer: sealer.to_owned(),
+        selector: "s".to_owned(),
+        results: "dmarc=pass".to_owned(),
+    };
+    for (result, sealer, reason, expected) in [
+        (
+            ArcResult::Pass,
+            "b.example",
+            "",
+            "x; arc=pass (i=2 b.example)",
+        ),
+        (ArcResult::Pass, "b) dmarc=pass (", "", "x; arc=pass"),
+        (ArcResult::None, "b.example", "", "x; arc=none"),
+        (
+            ArcResult::Fail,
+            "b.example",
+            "ARC-Seal 2: signature did not verify",
+            "x; arc=fail reason=\"ARC-Seal 2: signature did not verify\"",
+        ),
+    ] {
+        let mut evidence = evidence();
+        evidence.arc = Some(ArcEvidence {
+            result,
+            sets: vec![set(1, "a.example"), set(2, sealer)],
+            reason: reason.to_owned(),
+        });
+        let (envelope, decision) = (envelope("192.0.2.1"), decision(Disposition::None));
+        let field = results_field(
+            "mx.example",
+            &envelope,
+            &author(),
+            &evidence,
+            None,
+            &decision,
+        );
+        assert_eq!(line(&field, field.results.len() - 1), expected);
+    }
 }
 
 #[test]
