@@ -5,7 +5,7 @@
 //! `tests/layers.rs` holds that rule.
 //!
 //! - words: [`domain`], [`address`], [`time`], `word`
-//! - formats, bytes to types and back: [`message`], [`dns`]
+//! - formats, bytes to types and back: [`message`], [`dns`], [`site_key`]
 //! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
 //! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`]
 //! - adapters, one outside thing each: [`resolver`], [`store`]
@@ -36,6 +36,7 @@ pub mod outcome;
 pub mod policy;
 pub mod report;
 pub mod resolver;
+pub mod site_key;
 pub mod store;
 pub mod time;
 pub mod verdict;

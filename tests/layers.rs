@@ -15,6 +15,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("word", 0),
     ("dns", 1),
     ("message", 1),
+    ("site_key", 1),
     ("auth", 2),
     ("policy", 2),
     ("outcome", 3),

@@ -5,6 +5,8 @@
 //! - `authentication_results` reads and writes RFC 8601 fields and finds the forged ones
 //! - `received` finds a client's address in trusted Received fields
 //! - `identifiers` reads Message-ID and List-Id, and tells reports and bounces from other mail
+//! - `mime` finds the parts of a message
+//! - `dsn` reads delivery status notifications, RFC 3464, and the forms of those who write none
 //! - `cursor` reads the white space, comments and quoted strings they are all made of
 //!
 //! Everything in a message is the sender's: bounded, never trusted.
@@ -12,7 +14,9 @@
 pub mod authentication_results;
 pub mod author;
 mod cursor;
+pub mod dsn;
 pub mod identifiers;
+pub mod mime;
 pub mod parse;
 pub mod received;
 

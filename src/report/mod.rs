@@ -2,10 +2,12 @@
 //! the store, DNS through `dns::Resolver`, the time as an argument.
 //!
 //! - [`aggregate`]: RFC 9990, the rows and their form
+//! - [`bounce`]: the signed return path of report mail
 //! - [`destination`]: where reports may go, RFC 9990 §4
 //! - [`period`]: when a day is due and a window open
 
 pub mod aggregate;
+pub mod bounce;
 pub mod destination;
 pub mod period;
 
