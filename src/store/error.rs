@@ -60,6 +60,21 @@ pub enum ReadError {
     Database { path: PathBuf, message: String },
 }
 
+/// Why something cannot be done to the reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReportsError {
+    /// The disk, or the quota, is full.
+    DiskFull(PathBuf),
+    /// Another process keeps it: later.
+    Busy(PathBuf),
+    /// Somebody else has taken the lease over: nothing was written.
+    Fenced,
+    /// What is stored cannot be understood: written by a later version, or damaged.
+    Damaged(String),
+    /// SQLite says no.
+    Database { path: PathBuf, message: String },
+}
+
 impl OpenError {
     pub(super) fn access(path: &Path, source: io::Error) -> Self {
         Self::Access {
@@ -90,6 +105,21 @@ impl RecordError {
 
 impl ReadError {
     pub(super) fn database(path: &Path, error: &rusqlite::Error) -> Self {
+        Self::Database {
+            path: path.to_owned(),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl ReportsError {
+    pub(super) fn new(path: &Path, error: &rusqlite::Error) -> Self {
+        if is_disk_full(error) {
+            return Self::DiskFull(path.to_owned());
+        }
+        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) {
+            return Self::Busy(path.to_owned());
+        }
         Self::Database {
             path: path.to_owned(),
             message: error.to_string(),
@@ -176,6 +206,29 @@ impl fmt::Display for RecordError {
     }
 }
 
+impl fmt::Display for ReportsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DiskFull(path) => write!(
+                f,
+                "{}: no room left on the disk or in the quota",
+                path.display()
+            ),
+            Self::Busy(path) => write!(
+                f,
+                "{}: another process keeps it; try again later",
+                path.display()
+            ),
+            Self::Fenced => f.write_str("another process has taken this report over"),
+            Self::Damaged(what) => write!(
+                f,
+                "a stored report cannot be read ({what}): written by a later alignd, or damaged"
+            ),
+            Self::Database { path, message } => write!(f, "{}: {message}", path.display()),
+        }
+    }
+}
+
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -203,4 +256,5 @@ impl std::error::Error for OpenError {
 }
 
 impl std::error::Error for RecordError {}
+impl std::error::Error for ReportsError {}
 impl std::error::Error for ReadError {}

@@ -1,13 +1,16 @@
-//! The store: every verdict, what became of its message, and the counts of what was passed over.
+//! The store: every verdict, what became of its message, the counts of what was passed over, and the
+//! reports that were made of it.
 //!
-//! Owns `alignd.db`, an SQLite file in WAL mode, and all SQL. [`Store`] is the writer's handle: one
+//! Owns `alignd.db` and `reports.db`, SQLite files in WAL mode, and all SQL. [`Store`] is the writer's handle: one
 //! thread writes, in groups, and a verdict is acknowledged only when it is on the disk. [`Reader`]
-//! reads through its own connections, whether the daemon runs or not. Judges nothing, decides
+//! reads through its own connections, whether the daemon runs or not. [`Reports`] is the handle to the
+//! reports, for any process. Judges nothing, decides
 //! nothing; which moves of an outcome are legal is `outcome`'s to say.
 //!
 //! - `handle`: [`Store`] · `queue`: what waits for the writer, bounded · `error`
 //! - `row`: a verdict as the writer takes it · `wire`, `shared`: its JSON · `redact`: local parts
 //! - `query`: what a reader may ask and gets
+//! - `reports`: what is kept of reports, and of where they go
 //! - `sqlite`: the connections, the migrations, the writer's thread, the queries
 
 mod error;
@@ -15,16 +18,23 @@ mod handle;
 mod query;
 mod queue;
 mod redact;
+mod reports;
 mod row;
 mod shared;
 mod sqlite;
 mod wire;
 
-pub use error::{OpenError, ReadError, RecordError};
+pub use error::{OpenError, ReadError, RecordError, ReportsError};
 pub use handle::Store;
 pub use query::{Count, CountBy, Filter, SkipCount, SkipPair, StoreStats, Stored, Summary};
+pub use reports::{
+    Attempt, CameTo, Claimed, Covered, Destination, Finished, KeptReport, Lease, NewReport,
+    OutboxCounts, OutboxEntry, OutboxState, Range, ReportFilter, ReportNumber, ReportsExpired,
+    Standing, Suppression, Unconfirmed,
+};
 pub use sqlite::list::Messages;
 pub use sqlite::read::{BackupError, Reader};
+pub use sqlite::reports::{LEASE, PER_HOST, Reports};
 
 use crate::domain::DomainName;
 use crate::time::Timestamp;
@@ -44,6 +54,8 @@ pub struct StoreSettings {
     pub on_failure: OnFailure,
     /// Verdicts older than this are deleted by [`Store::expire`].
     pub keep_messages: Duration,
+    /// Reports older than this are deleted by [`Reports::expire`].
+    pub keep_reports: Duration,
     /// Whether the local parts of addresses are stored.
     pub local_parts: bool,
 }
@@ -96,6 +108,7 @@ impl Default for StoreSettings {
             wait: Duration::from_secs(30),
             on_failure: OnFailure::Tempfail,
             keep_messages: Duration::from_secs(90 * 86_400),
+            keep_reports: Duration::from_secs(90 * 86_400),
             local_parts: false,
         }
     }

@@ -9,6 +9,7 @@ mod ask;
 mod keep;
 mod open;
 mod outcomes;
+mod reports;
 mod waiting;
 
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};

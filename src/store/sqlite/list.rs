@@ -334,7 +334,7 @@ fn value(by: CountBy, row: &Row<'_>) -> Result<Option<String>, Trouble> {
 mod tests {
     use super::*;
     use crate::domain::DomainName;
-    use crate::store::sqlite::migrate;
+    use crate::store::sqlite::migrate::VERDICTS;
     use rusqlite::Connection;
     use std::path::Path;
 
@@ -351,7 +351,9 @@ mod tests {
     fn pages_are_read_by_an_index_in_its_order() {
         let mut c = Connection::open_in_memory().unwrap();
         let now = Timestamp::from_seconds(0);
-        migrate::migrate(&mut c, Path::new("x"), migrate::known(), now).unwrap();
+        VERDICTS
+            .migrate(&mut c, Path::new("x"), VERDICTS.known(), now)
+            .unwrap();
         let since = Some(Timestamp::from_seconds(1));
         let author_domain = DomainName::parse("a.example").ok();
         let queue_id = Some("4Xy".to_owned());

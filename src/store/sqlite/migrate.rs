@@ -1,6 +1,6 @@
-//! The schema and its versions.
+//! The schemas and their versions.
 //!
-//! Owns the list of migrations, the table `migration` that says which were applied, and the refusal
+//! Owns the lists of migrations, the table `migration` that says which were applied, and the refusal
 //! of files that are not ours or not of this version. Each migration is one transaction; a later one
 //! first adds, and only a version later takes away, so that the version before can still read.
 
@@ -9,94 +9,124 @@ use crate::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use std::path::Path;
 
-/// Name and SQL of each migration; the first is version 1.
-const MIGRATIONS: &[(&str, &str)] = &[
-    (
-        "verdicts",
-        include_str!("../migrations/sqlite/0001_verdicts.sql"),
-    ),
-    ("skips", include_str!("../migrations/sqlite/0002_skips.sql")),
-];
-
-/// `algn`: says in the file's header whose it is.
-const APPLICATION_ID: u32 = 0x616c_676e;
-
-/// The version this program knows.
-pub(super) fn known() -> u32 {
-    MIGRATIONS.len() as u32
+/// What a file of ours holds.
+pub(super) struct Schema {
+    /// Name and SQL of each migration; the first is version 1.
+    migrations: &'static [(&'static str, &'static str)],
+    /// Says in the file's header whose it is.
+    application_id: u32,
 }
 
-/// Refuses a database of somebody else.
-pub(super) fn check_ours(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    let error = |e| OpenError::database(path, &e);
-    let id: u32 = connection
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(error)?;
-    let objects: u32 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(error)?;
-    if id == APPLICATION_ID || (id == 0 && objects == 0) {
+/// `alignd.db`; `algn`.
+pub(super) const VERDICTS: Schema = Schema {
+    migrations: &[
+        (
+            "verdicts",
+            include_str!("../migrations/sqlite/0001_verdicts.sql"),
+        ),
+        ("skips", include_str!("../migrations/sqlite/0002_skips.sql")),
+    ],
+    application_id: 0x616c_676e,
+};
+
+/// `reports.db`; `algr`.
+pub(super) const REPORTS: Schema = Schema {
+    migrations: &[(
+        "reports",
+        include_str!("../migrations/sqlite-reports/0001_reports.sql"),
+    )],
+    application_id: 0x616c_6772,
+};
+
+impl Schema {
+    /// The version this program knows.
+    pub fn known(&self) -> u32 {
+        self.migrations.len() as u32
+    }
+
+    /// Refuses a database of somebody else.
+    pub fn check_ours(&self, connection: &Connection, path: &Path) -> Result<(), OpenError> {
+        let error = |e| OpenError::database(path, &e);
+        let id: u32 = connection
+            .pragma_query_value(None, "application_id", |row| row.get(0))
+            .map_err(error)?;
+        let objects: u32 = connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+            .map_err(error)?;
+        if id == self.application_id || (id == 0 && objects == 0) {
+            Ok(())
+        } else {
+            Err(OpenError::Foreign(path.to_owned()))
+        }
+    }
+
+    /// Refuses another version's schema, for readers.
+    pub fn check_current(&self, connection: &Connection, path: &Path) -> Result<(), OpenError> {
+        let found = version(connection).map_err(|e| OpenError::database(path, &e))?;
+        let (path, known) = (path.to_owned(), self.known());
+        match found {
+            // Created, and not yet migrated: as good as not there.
+            0 => Err(OpenError::Missing(path)),
+            _ if found < known => Err(OpenError::Older { path, found, known }),
+            _ if found > known => Err(OpenError::Newer { path, found, known }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Applies what is missing, up to `target`.
+    pub fn migrate(
+        &self,
+        connection: &mut Connection,
+        path: &Path,
+        target: u32,
+        now: Timestamp,
+    ) -> Result<(), OpenError> {
+        let found = version(connection).map_err(|e| OpenError::database(path, &e))?;
+        if found > self.known() {
+            return Err(OpenError::Newer {
+                path: path.to_owned(),
+                found,
+                known: self.known(),
+            });
+        }
+        for version in found + 1..=target {
+            self.apply(connection, version, now)
+                .map_err(|e| OpenError::database(path, &e))?;
+        }
         Ok(())
-    } else {
-        Err(OpenError::Foreign(path.to_owned()))
     }
-}
 
-/// Refuses another version's schema, for readers.
-pub(super) fn check_current(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    let found = version(connection).map_err(|e| OpenError::database(path, &e))?;
-    let (path, known) = (path.to_owned(), known());
-    match found {
-        // Created, and not yet migrated: as good as not there.
-        0 => Err(OpenError::Missing(path)),
-        _ if found < known => Err(OpenError::Older { path, found, known }),
-        _ if found > known => Err(OpenError::Newer { path, found, known }),
-        _ => Ok(()),
-    }
-}
-
-/// Applies what is missing, up to `target`.
-pub(super) fn migrate(
-    connection: &mut Connection,
-    path: &Path,
-    target: u32,
-    now: Timestamp,
-) -> Result<(), OpenError> {
-    let found = version(connection).map_err(|e| OpenError::database(path, &e))?;
-    if found > known() {
-        return Err(OpenError::Newer {
-            path: path.to_owned(),
-            found,
-            known: known(),
-        });
-    }
-    for version in found + 1..=target {
-        apply(connection, version, now).map_err(|e| OpenError::database(path, &e))?;
-    }
-    Ok(())
-}
-
-fn apply(connection: &mut Connection, version: u32, now: Timestamp) -> rusqlite::Result<()> {
-    let Some((name, sql)) = MIGRATIONS.get(version as usize - 1) else {
-        return Ok(());
-    };
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if version == 1 {
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.execute_batch(
-            "CREATE TABLE migration (
-                 version INTEGER PRIMARY KEY,
-                 name    TEXT    NOT NULL,
-                 applied INTEGER NOT NULL
-             ) STRICT;",
+    fn apply(
+        &self,
+        connection: &mut Connection,
+        target: u32,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let Some((name, sql)) = self.migrations.get(target as usize - 1) else {
+            return Ok(());
+        };
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if version(&transaction)? >= target {
+            // Another process was faster.
+            return Ok(());
+        }
+        if target == 1 {
+            transaction.pragma_update(None, "application_id", self.application_id)?;
+            transaction.execute_batch(
+                "CREATE TABLE migration (
+                     version INTEGER PRIMARY KEY,
+                     name    TEXT    NOT NULL,
+                     applied INTEGER NOT NULL
+                 ) STRICT;",
+            )?;
+        }
+        transaction.execute_batch(sql)?;
+        transaction.execute(
+            "INSERT INTO migration (version, name, applied) VALUES (?1, ?2, ?3)",
+            (target, name, now.micros()),
         )?;
+        transaction.commit()
     }
-    transaction.execute_batch(sql)?;
-    transaction.execute(
-        "INSERT INTO migration (version, name, applied) VALUES (?1, ?2, ?3)",
-        (version, name, now.micros()),
-    )?;
-    transaction.commit()
 }
 
 /// The version of the schema as found; 0 for an empty file.
@@ -130,11 +160,12 @@ mod tests {
         rows.map(Result::unwrap).collect()
     }
 
-    fn migrated(steps: &[u32]) -> Connection {
+    fn migrated(of: &Schema, steps: &[u32]) -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
         for target in steps {
             let now = Timestamp::from_seconds(i64::from(*target));
-            migrate(&mut connection, Path::new("x"), *target, now).unwrap();
+            of.migrate(&mut connection, Path::new("x"), *target, now)
+                .unwrap();
             assert_eq!(version(&connection).unwrap(), *target);
         }
         connection
@@ -142,20 +173,23 @@ mod tests {
 
     #[test]
     fn every_version_leads_to_the_same_schema() {
-        let expected = schema(&migrated(&[known()]));
-        assert!(expected.len() > 10);
-        for first in 1..=known() {
-            assert_eq!(schema(&migrated(&[first, known(), known()])), expected);
+        for of in [&VERDICTS, &REPORTS] {
+            let known = of.known();
+            let expected = schema(&migrated(of, &[known]));
+            assert!(expected.len() > 10);
+            for first in 1..=known {
+                assert_eq!(schema(&migrated(of, &[first, known, known])), expected);
+            }
         }
     }
 
     #[test]
     fn a_migration_is_applied_whole_or_not_at_all() {
-        let mut connection = migrated(&[1]);
+        let mut connection = migrated(&VERDICTS, &[1]);
         connection
             .execute_batch("CREATE TABLE skip_domain (x)")
             .unwrap();
-        let failed = migrate(
+        let failed = VERDICTS.migrate(
             &mut connection,
             Path::new("x"),
             2,
@@ -172,18 +206,18 @@ mod tests {
 
     #[test]
     fn a_later_schema_and_a_foreign_file_are_refused() {
-        let mut connection = migrated(&[known()]);
+        let mut connection = migrated(&VERDICTS, &[VERDICTS.known()]);
         connection
             .execute(
                 "INSERT INTO migration VALUES (?1, 'later', 0)",
-                [known() + 1],
+                [VERDICTS.known() + 1],
             )
             .unwrap();
         let path = Path::new("x");
         let now = Timestamp::from_seconds(0);
         for refused in [
-            migrate(&mut connection, path, known(), now),
-            check_current(&connection, path),
+            VERDICTS.migrate(&mut connection, path, VERDICTS.known(), now),
+            VERDICTS.check_current(&connection, path),
         ] {
             assert!(
                 matches!(refused, Err(OpenError::Newer { .. })),
@@ -192,9 +226,16 @@ mod tests {
         }
         let foreign = Connection::open_in_memory().unwrap();
         foreign.execute_batch("CREATE TABLE t (x)").unwrap();
-        assert!(matches!(
-            check_ours(&foreign, path),
-            Err(OpenError::Foreign(_))
-        ));
+        let reports = migrated(&REPORTS, &[REPORTS.known()]);
+        for (of, file) in [
+            (&VERDICTS, &foreign),
+            (&VERDICTS, &reports),
+            (&REPORTS, &connection),
+        ] {
+            assert!(matches!(
+                of.check_ours(file, path),
+                Err(OpenError::Foreign(_))
+            ));
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! The SQLite side of the store: its files, its connections, and the rooms that speak SQL.
 //!
-//! Owns `alignd.db` and `alignd.lock` in the store's directory. WAL mode: readers never block the
+//! Owns `alignd.db`, `alignd.lock` and `reports.db` in the store's directory. WAL mode: readers never block the
 //! writer, nor it them.
 //!
 //! - `migrate`: the schema · `dictionary`: contents stored once · `write`: one verb per function
 //! - `writer`: the thread · `expire`: retention
 //! - `read`, `list`: the reader · `rebuild`: rows to verdicts
+//! - `reports`: `reports.db`
 
 mod dictionary;
 mod expire;
@@ -13,11 +14,13 @@ pub(super) mod list;
 mod migrate;
 pub(super) mod read;
 mod rebuild;
+pub(super) mod reports;
 mod write;
 pub(super) mod writer;
 
 use crate::store::Durability;
 use crate::store::error::OpenError;
+use crate::store::sqlite::migrate::VERDICTS;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use rusqlite::config::DbConfig;
@@ -52,12 +55,7 @@ fn open_for_writing(
     directory: &Path,
     durability: Durability,
 ) -> Result<(Connection, Flock<File>), OpenError> {
-    if !directory.exists() {
-        DirBuilder::new()
-            .mode(0o750)
-            .create(directory)
-            .map_err(|e| OpenError::access(directory, e))?;
-    }
+    create_directory(directory)?;
     let lock = lock(directory)?;
     let path = database_path(directory);
     for file in ["alignd.db", "alignd.db-wal", "alignd.db-shm"] {
@@ -70,15 +68,8 @@ fn open_for_writing(
     )
     .map_err(error)?;
     prepare(&connection).map_err(error)?;
-    migrate::check_ours(&connection, &path)?;
-    set(&connection, "journal_mode", "WAL").map_err(error)?;
-    let mode: String = connection
-        .pragma_query_value(None, "journal_mode", |row| row.get(0))
-        .map_err(error)?;
-    if mode != "wal" {
-        let message = format!("journal mode {mode}: this file system cannot share memory");
-        return Err(OpenError::Database { path, message });
-    }
+    VERDICTS.check_ours(&connection, &path)?;
+    use_wal(&connection, &path)?;
     let synchronous = match durability {
         Durability::Full => "FULL",
         Durability::Relaxed => "NORMAL",
@@ -89,6 +80,33 @@ fn open_for_writing(
     set(&connection, "journal_size_limit", WAL_LIMIT_BYTES).map_err(error)?;
     set(&connection, "cache_size", -WRITER_CACHE_KIB).map_err(error)?;
     Ok((connection, lock))
+}
+
+/// Creates the store's directory unless it is there.
+fn create_directory(directory: &Path) -> Result<(), OpenError> {
+    if directory.exists() {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .mode(0o750)
+        .create(directory)
+        .map_err(|e| OpenError::access(directory, e))
+}
+
+/// Readers never block the writer, nor it them.
+fn use_wal(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let error = |e| OpenError::database(path, &e);
+    set(connection, "journal_mode", "WAL").map_err(error)?;
+    let mode: String = connection
+        .pragma_query_value(None, "journal_mode", |row| row.get(0))
+        .map_err(error)?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    Err(OpenError::Database {
+        path: path.to_owned(),
+        message: format!("journal mode {mode}: this file system cannot share memory"),
+    })
 }
 
 /// Opens the file for a reader. It must exist and have this version's schema.
@@ -105,8 +123,8 @@ fn open_for_reading(directory: &Path) -> Result<Connection, OpenError> {
     )
     .map_err(error)?;
     prepare(&connection).map_err(error)?;
-    migrate::check_ours(&connection, &path)?;
-    migrate::check_current(&connection, &path)?;
+    VERDICTS.check_ours(&connection, &path)?;
+    VERDICTS.check_current(&connection, &path)?;
     set(&connection, "cache_size", -READER_CACHE_KIB).map_err(error)?;
     Ok(connection)
 }

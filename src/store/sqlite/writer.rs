@@ -9,8 +9,9 @@ use crate::store::StoreSettings;
 use crate::store::error::{OpenError, RecordError};
 use crate::store::queue::{Batch, Queue, Recording, Skips};
 use crate::store::sqlite::expire::Expiring;
+use crate::store::sqlite::migrate::VERDICTS;
 use crate::store::sqlite::write::{self, Confirmed, Dictionaries, PairsOfDay};
-use crate::store::sqlite::{database_path, migrate, open_for_writing};
+use crate::store::sqlite::{database_path, open_for_writing};
 use crate::time::Timestamp;
 use crate::verdict::VerdictId;
 use nix::fcntl::Flock;
@@ -97,7 +98,7 @@ impl Writer {
     pub fn open(settings: &StoreSettings, now: Timestamp) -> Result<Self, OpenError> {
         let path = database_path(&settings.path);
         let (mut connection, lock) = open_for_writing(&settings.path, settings.durability)?;
-        migrate::migrate(&mut connection, &path, migrate::known(), now)?;
+        VERDICTS.migrate(&mut connection, &path, VERDICTS.known(), now)?;
         // The name of a new file must outlive a crash of the machine, as its content does.
         File::open(&settings.path)
             .and_then(|directory| directory.sync_all())

@@ -1,0 +1,247 @@
+//! What `reports.db` keeps, in our words: claims, kept reports, the outbox, destinations that are not
+//! confirmed or whose mail fails.
+//!
+//! Owns those types. Pure: the SQL is in `sqlite::reports`.
+
+use crate::domain::DomainName;
+use crate::report::aggregate::{Format, Head};
+use crate::time::{Timestamp, UtcDay};
+use crate::word::words;
+
+/// Which outcomes of a policy domain's day something is about: those whose number in the outcome
+/// table is above `after` and not above `up_to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Range {
+    pub after: i64,
+    pub up_to: i64,
+}
+
+words! {
+    /// What a range of a domain's day came to.
+    CameTo {
+        /// One report or more were kept.
+        Reported = "reported",
+        /// Nothing in it may be reported: rejected, refused later, unknown.
+        Nothing = "nothing",
+        /// Reports and bounces alone, which never cause a report.
+        IncludedOnly = "included_only",
+        /// Fewer messages than `report.min_messages`.
+        Few = "few",
+        /// `report.skip_domains` or `report.only_domains`.
+        Skipped = "skipped",
+        /// The record asks for no reports, or for none that could be sent.
+        NoDestination = "no_destination",
+    }
+}
+
+/// A range that is dealt with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Covered {
+    pub day: UtcDay,
+    pub policy_domain: DomainName,
+    pub range: Range,
+    pub came_to: CameTo,
+    /// Messages in it that could be reported.
+    pub messages: u64,
+    /// Messages that could not, because their client's address is unknown.
+    pub left_out: u64,
+}
+
+/// The right to build what one policy domain has to report about one day, until it expires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub day: UtcDay,
+    pub policy_domain: DomainName,
+    /// Where the range begins: what was covered before.
+    pub after: i64,
+    /// Never given twice: who has an older one can write no more.
+    pub(super) fence: i64,
+}
+
+/// What came of asking for a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    Lease(Lease),
+    /// Somebody else builds it, or died building it, until then.
+    Taken(Timestamp),
+    /// Somebody else has covered more of that day than the asker knew.
+    Covered,
+}
+
+/// A report that is built, its XML spooled but for the last piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewReport {
+    pub head: Head,
+    pub format: Format,
+    /// Which of the lease's reports: under what its pieces were spooled.
+    pub part: u8,
+    /// `record` elements.
+    pub rows: u64,
+    pub messages: u64,
+    /// Octets of gzipped XML, the last piece included.
+    pub octets: u64,
+    /// Pieces spooled before the last.
+    pub pieces: u32,
+    pub last_piece: Vec<u8>,
+}
+
+/// What a lease came to; kept in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    pub lease: Lease,
+    pub up_to: i64,
+    pub came_to: CameTo,
+    pub messages: u64,
+    pub left_out: u64,
+    pub reports: Vec<NewReport>,
+    /// Each report goes to each of these.
+    pub destinations: Vec<Destination>,
+}
+
+/// Where a report goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// As published in `rua`.
+    pub uri: String,
+    /// `local@domain`; `None` for a URI that nothing can be sent to.
+    pub address: Option<String>,
+    pub standing: Standing,
+}
+
+/// Whether a destination may be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// DNS did not answer: to be checked at that time.
+    ToVerify(Timestamp),
+    /// To be sent from that time on.
+    Verified(Timestamp),
+    Refused(String),
+}
+
+/// The number of a kept report, for people too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReportNumber(pub i64);
+
+/// A report as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptReport {
+    pub number: ReportNumber,
+    pub head: Head,
+    pub format: Format,
+    pub range: Range,
+    pub rows: u64,
+    pub messages: u64,
+    /// Octets of gzipped XML.
+    pub octets: u64,
+    pub built: Timestamp,
+}
+
+/// Which kept reports; `default()` is all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReportFilter {
+    pub day: Option<UtcDay>,
+    pub policy_domain: Option<DomainName>,
+    /// Only those with a number below this: the next page of a listing.
+    pub below: Option<ReportNumber>,
+    /// At most this many, the newest ones; `None`: 1,000.
+    pub limit: Option<u32>,
+}
+
+words! {
+    /// Where a report stands on its way to one destination.
+    OutboxState {
+        /// Whether it may be sent there is not known yet.
+        ToVerify = "to_verify",
+        Queued = "queued",
+        Sent = "sent",
+        Refused = "refused",
+        /// Tried for as long as `delivery.retry_for` allows.
+        Expired = "expired",
+    }
+}
+
+/// One report on its way to one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxEntry {
+    pub number: i64,
+    pub report: ReportNumber,
+    pub uri: String,
+    pub address: Option<String>,
+    pub state: OutboxState,
+    /// How often it was taken to be sent or verified.
+    pub attempts: u32,
+    /// While it waits.
+    pub next_try: Option<Timestamp>,
+    pub last_try: Option<Timestamp>,
+    /// What the server said last, or why the destination is refused.
+    pub last_answer: Option<String>,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attempt {
+    /// It may be sent, from that time on, to the address of the URI or to those that the receiver put
+    /// in its place; at least one. Only after `ToVerify`.
+    Verified {
+        addresses: Vec<String>,
+        at: Timestamp,
+    },
+    Sent {
+        answer: String,
+    },
+    Deferred {
+        next_try: Timestamp,
+        answer: String,
+    },
+    Refused {
+        answer: String,
+    },
+    Expired {
+        answer: String,
+    },
+}
+
+/// How many outbox entries stand where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OutboxCounts {
+    pub to_verify: u64,
+    pub queued: u64,
+    pub refused: u64,
+    pub expired: u64,
+    /// The earliest next try of those that wait.
+    pub next_try: Option<Timestamp>,
+}
+
+/// A destination that the external check did not confirm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unconfirmed {
+    pub policy_domain: DomainName,
+    pub uri: String,
+    pub reason: String,
+    pub since: Timestamp,
+    /// How often it was checked.
+    pub checks: u32,
+    pub next_check: Timestamp,
+}
+
+/// An address, or a domain, whose mail fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppression {
+    /// `local@domain` or `domain`.
+    pub who: String,
+    /// Permanent failures since it was last suppressed.
+    pub failures: u32,
+    /// How often it was suppressed.
+    pub times: u32,
+    /// Of the last failure or suppression.
+    pub since: Timestamp,
+    /// Nothing is sent there before this; `None`: not suppressed.
+    pub until: Option<Timestamp>,
+    pub reason: String,
+}
+
+/// What a pass of retention deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReportsExpired {
+    pub reports: u64,
+}

@@ -1,0 +1,526 @@
+//! `reports.db`: leases and fences, keeping, the outbox, suppression, retention.
+
+use crate::{NOW, settings};
+use alignd::auth::dmarc::{AlignmentMode, DiscoveryMethod, Policy, PsdFlag};
+use alignd::domain::DomainName;
+use alignd::report::ReportId;
+use alignd::report::aggregate::{Format, Head, NormalisedPolicy, Reporter};
+use alignd::store::{
+    Attempt, CameTo, Claimed, Destination, Finished, LEASE, Lease, NewReport, OutboxEntry,
+    OutboxState, PER_HOST, Range, ReportFilter, ReportNumber, Reports, ReportsError, Standing,
+    StoreSettings,
+};
+use alignd::time::{Timestamp, UtcDay};
+use std::path::Path;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn later(seconds: i64) -> Timestamp {
+    NOW.plus_micros(seconds * 1_000_000)
+}
+
+fn opened(directory: &Path) -> Reports {
+    Reports::open(&settings(directory), NOW).unwrap()
+}
+
+fn domain(text: &str) -> DomainName {
+    DomainName::parse(text).unwrap()
+}
+
+fn claim_at(reports: &Reports, name: &str, after: i64, now: Timestamp) -> Claimed {
+    let expires = now.plus_micros(LEASE.as_micros() as i64);
+    let asked = [(domain(name), after)];
+    let mut claimed = reports.claim(NOW.day(), &asked, now, expires).unwrap();
+    claimed.pop().unwrap()
+}
+
+fn claim(reports: &Reports, name: &str, after: i64) -> Lease {
+    match claim_at(reports, name, after, NOW) {
+        Claimed::Lease(lease) => lease,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn report(name: &str, unique: &str) -> NewReport {
+    let reporter = domain("reports.example");
+    NewReport {
+        head: Head {
+            reporter: Reporter {
+                org_name: "Example & Söhne".to_owned(),
+                contact: "postmaster@reports.example".to_owned(),
+                domain: reporter.clone(),
+            },
+            id: ReportId {
+                unique: unique.to_owned(),
+                domain: reporter,
+            },
+            day: NOW.day(),
+            errors: vec!["sp: no such policy".to_owned()],
+            policy_domain: domain(name),
+            policy: NormalisedPolicy {
+                p: Policy::Reject,
+                sp: Some(Policy::Quarantine),
+                np: None,
+                adkim: AlignmentMode::Strict,
+                aspf: AlignmentMode::Relaxed,
+                fo: "1:d".to_owned(),
+                testing: true,
+                psd: PsdFlag::No,
+                method: DiscoveryMethod::TreeWalk,
+            },
+        },
+        format: Format::Rfc9990,
+        part: 0,
+        rows: 2,
+        messages: 7,
+        octets: 4,
+        pieces: 0,
+        last_piece: b"last".to_vec(),
+    }
+}
+
+fn verified(address: &str) -> Destination {
+    Destination {
+        uri: format!("mailto:{address}"),
+        address: Some(address.to_owned()),
+        standing: Standing::Verified(NOW),
+    }
+}
+
+fn finished(lease: Lease, up_to: i64, reports: Vec<NewReport>, to: &[&str]) -> Finished {
+    Finished {
+        lease,
+        up_to,
+        came_to: CameTo::Reported,
+        messages: 7,
+        left_out: 1,
+        reports,
+        destinations: to.iter().map(|address| verified(address)).collect(),
+    }
+}
+
+/// Keeps one report of that domain for these addresses.
+fn kept(reports: &Reports, name: &str, to: &[&str]) -> ReportNumber {
+    let lease = claim(reports, name, 0);
+    let unique = name.replace('.', "");
+    let new = report(name, &unique);
+    let finished = finished(lease, 10, vec![new], to);
+    assert_eq!(reports.keep(&[finished], NOW).unwrap(), [true]);
+    reports.find_by_id(&unique).unwrap().unwrap().number
+}
+
+#[test]
+fn a_kept_report_is_read_back_exactly() {
+    let directory = tempfile::tempdir().unwrap();
+    let reports = opened(directory.path());
+    let lease = claim(&reports, "a.example", 0);
+    let expires = later(900);
+    for nth in 0..3 {
+        reports
+            .spool(&lease, (0, nth), &[nth as u8; 5], expires)
+            .unwrap();
+    }
+    let new = NewReport {
+        pieces: 3,
+        ..report("a.example", "u1")
+    };
+    let done = finished(lease, 42, vec![new.clone()], &["d@a.example"]);
+    assert_eq!(reports.keep(&[done], later(5)).unwrap(), [true]);
+
+    let read = Reports::open_existing(directory.path()).unwrap();
+    let found = read.find_by_id("u1@reports.example").unwrap().unwrap();
+    assert_eq!(found.head, new.head);
+    assert_eq!(
+        found.range,
+        Range {
+            after: 0,
+            up_to: 42
+        }
+    );
+    assert_eq!(
+        (found.rows, found.messages, found.octets, found.built),
+        (2, 7, 4, later(5))
+    );
+    assert_eq!(read.find(found.number).unwrap(), Some(found.clone()));
+    assert_eq!(read.find_by_id("u1@other.example").unwrap(), None);
+    let pieces: Vec<Vec<u8>> = (0..)
+        .map_while(|nth| read.piece(found.number, nth).unwrap())
+        .collect();
+    let last = b"last".to_vec();
+    assert_eq!(pieces, [vec![0; 5], vec![1; 5], vec![2; 5], last]);
+    for (seq, count) in [(0, 0), (1, 1), (42, 1), (43, 0)] {
+        let reports = read
+            .find_by_outcome(NOW.day(), &domain("a.example"), seq)
+            .unwrap();
+        assert_eq!(reports.len(), count, "{seq}");
+    }
+    let covered = read.covered(NOW.day(), &domain("a.example")).unwrap();
+    assert_eq!(
+        (covered.len(), covered[0].messages, covered[0].left_out),
+        (1, 7, 1)
+    );
+    assert_eq!(read.covered_to(NOW.day()).unwrap()["a.example"], 42);
+}
+
+#[test]
+fn a_lease_is_one_holders_until_it_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let reports = opened(directory.path());
+    let other = opened(directory.path());
+    let first = claim(&reports, "a.example", 0);
+    reports.spool(&first, (0, 0), b"x", later(900)).unwrap();
+    // 899 s on it is still the first one's; a piece makes it last longer.
+    assert_eq!(
+        claim_at(&other, "a.example", 0, later(899)),
+        Claimed::Taken(later(900))
+    );
+    reports.spool(&first, (0, 1), b"x", later(1_500)).unwrap();
+    assert_eq!(
+        claim_at(&other, "a.example", 0, later(1_000)),
+        Claimed::Taken(later(1_500))
+    );
+    let Claimed::Lease(second) = claim_at(&other, "a.example", 0, later(1_500)) else {
+        panic!("an expired lease can be had")
+    };
+    // The first holder comes back to life: nothing of its is written any more.
+    let spooled = reports.spool(&first, (0, 2), b"x", later(9_000));
+    assert_eq!(spooled, Err(ReportsError::Fenced));
+    let late = finished(first, 10, vec![report("a.example", "u1")], &["d@a.example"]);
+    assert_eq!(reports.keep(&[late], later(1_501)).unwrap(), [false]);
+    assert_eq!(reports.list(&ReportFilter::default()).unwrap(), []);
+    other.spool(&second, (0, 0), b"y", later(9_000)).unwrap();
+    let new = NewReport {
+        pieces: 1,
+        ..report("a.example", "u1")
+    };
+    let done = finished(second, 10, vec![new], &[]);
+    assert_eq!(other.keep(&[done], later(1_502)).unwrap(), [true]);
+    let kept = reports.find_by_id("u1").unwrap().unwrap();
+    assert_eq!(reports.piece(kept.number, 0).unwrap().unwrap(), b"y");
+    // Who knows less than what is covered gets nothing; who knows it begins behind it.
+    assert_eq!(
+        claim_at(&reports, "a.example", 0, later(1_503)),
+        Claimed::Covered
+    );
+    assert_eq!(claim(&reports, "a.example", 10).after, 10);
+}
+
+#[test]
+fn leases_given_back_can_be_had_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let reports = opened(directory.path());
+    let lease = claim(&reports, "a.example", 0);
+    reports.spool(&lease, (0, 0), b"x", later(900)).unwrap();
+    reports.give_back(std::slice::from_ref(&lease)).unwrap();
+    claim(&reports, "a.example", 0);
+    let raw = rusqlite::Connection::open(directory.path().join("reports.db")).unwrap();
+    let pieces: i64 = raw
+        .query_row("SELECT count(*) FROM piece", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(pieces, 0);
+}
+
+#[test]
+fn what_fails_is_not_kept_in_part() {
+    let directory = tempfile::tempdir().unwrap();
+    let reports = opened(directory.path());
+    kept(&reports, "a.example", &["d@a.example"]);
+    let lease = claim(&reports, "b.example", 0);
+    // The same Report-ID again.
+    let bad = finished(
+        lease,
+        10,
+        vec![report("b.example", "aexample")],
+        &["d@b.example"],
+    );
+    assert!(reports.keep(&[bad], NOW).is_err());
+    assert_eq!(reports.list(&ReportFilter::default()).unwrap().len(), 1);
+    assert!(
+        reports
+            .covered(NOW.day(), &domain("b.example"))
+            .unwrap()
+            .is_empty()
+    );
+    assert!(matches!(
+        claim_at(&reports, "b.example", 0, NOW),
+        Claimed::Taken(_)
+    ));
+}
+
+#[test]
+fn days_stay_open_until_all_of_them_is_dealt_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let reports = opened(directory.path());
+    let [one, two] = [1, 2].map(UtcDay::from_number);
+    assert_eq!(reports.looked_to().unwrap(), None);
+    reports.note_days(&[(two, 7), (one, 5)], 9).unwrap();
+    reports.note_days(&[(one, 12)], 12).unwrap();
+    assert_eq!(reports.looked_to().unwrap(), Some(12));
+    assert_eq!(reports.open_days().unwrap(), [(one, 12), (two, 7)]);
+    reports.close_day(one, 11).unwrap();
+    reports.close_day(two, 7).unwrap();
+    assert_eq!(reports.open_days().unwrap(), [(one, 12)]);
+}
+
+fn take(
+    reports: &Reports,
+    after: &str,
+    limit: usize,
+    now: Timestamp,
+) -> Vec<(String, OutboxEntry)> {
+    let taken = reports.take_due(after, limit, now, HOUR).unwrap();
+    taken
+        .into_iter()
+        .map(|entry| (entry.address.clone().unwrap_or_default(), entry))
+        .collect()
+}
+
+fn addresses(taken: &[(String, OutboxEntry)]) -> String {
+    let texts: Vec<&str> = taken.iter().map(|(address, _)| address.as_str()).collect();
+    texts.join(" ")
+}
+
+#[test]
+fn entries_are_taken_host_by_host_and_by_one_taker_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let reports = opened(directory.path());
+    for nth in 0..20 {
+        let name = format!("many{nth}.example");
+        kept(&reports, &name, &["d@big.example"]);
+    }
+    kept(&reports, "a.example", &["x@a.example", "x@z.example"]);
+    let first = take(&reports, "", 7, NOW);
+    assert_eq!(PER_HOST, 5);
+    let big = ["d@big.example"; 5].join(" ");
+    assert_eq!(addresses(&first), format!("x@a.example {big} x@z.example"));
+    assert!(first.iter().all(|(_, entry)| entry.attempts == 1));
+    // They are taken; from behind big.example on, around.
+    let second = take(&reports, "big.example", 7, NOW);
+    assert_eq!(addresses(&second), big);
+    // An hour later those that nobody reported on come again.
+    let third = take(&reports, "m.example", 2, later(3_600));
+    assert_eq!(addresses(&third), "x@z.example x@a.example");
+    assert_eq!(third[0].1.attempts, 2);
+}
+
+#[test]
+fn an_attempt_is_recorded_once_and_by_its_taker() {
+    let directory = tempfile::tempdir().unwrap();
+    let reports = opened(directory.path());
+    let number = kept(&reports, "a.example", &["x@a.example"]);
+    let answer = || "250 ok".to_owned();
+    let state = || {
+        let entry = reports.outbox_of(number).unwrap().pop().unwrap();
+        (entry.state, entry.next_try, entry.last_answer)
+    };
+    let early = take(&reports, "", 9, NOW).pop().unwrap().1;
+    let late = take(&reports, "", 9, later(3_600)).pop().unwrap().1;
+    let sent = Attempt::Sent { answer: answer() };
+    assert!(!reports.record_attempt(&early, &sent).unwrap());
+    let deferred = Attempt::Deferred {
+        next_try: later(9_000),
+        answer: "451 later".to_owned(),
+    };
+    assert!(reports.record_attempt(&late, &deferred).unwrap());
+    assert_eq!(
+        state(),
+        (
+            OutboxState::Queued,
+            Some(later(9_000)),
+            Some("451 later".to_owned())
+        )
+    );
+    assert_eq!(take(&reports, "", 9, later(8_999)), []);
+    assert_eq!(
+        reports.outbox_counts().unwrap().next_try,
+        Some(later(9_000))
+    );
+    let last = take(&reports, "", 9, later(9_000)).pop().unwrap().1;
+    assert!(reports.record_attempt(&last, &sent).unwrap());
+    assert!(!reports.record_attempt(&last, &sent).unwrap());
+    assert_eq!(state(), (OutboxState::Sent, None, Some(answer())));
+    assert_eq!(reports.resend(number, later(9_001)).unwrap(), 1);
+    assert_eq!(
+        addresses(&take(&reports, "", 9, later(9_001))),
+        "x@a.example"
+    );
+}
+
+#[test]
+fn what_is_to_be_verified_is_sent_only_after_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let reports = opened(directory.path());
+    let lease = claim(&reports, "a.example", 0);
+    let mut done = finished(lease, 10, vec![report("a.example", "u1")], &[]);
+    done.destinations = vec![
+        Destination {
+            standing: Standing::ToVerify(later(60)),
+            ..verified("d@x.example")
+        },
+        Destination {
+            standing: Standing::Refused("not confirmed".to_owned()),
+            ..verified("d@y.example")
+        },
+        Destination {
+            uri: "https://a.example/".to_owned(),
+            address: None,
+            standing: Standing::Refused("https is not sent to".to_owned()),
+        },
+    ];
+    reports.keep(&[done], NOW).unwrap();
+    let number = reports.find_by_id("u1").unwrap().unwrap().number;
+    let counts = reports.outbox_counts().unwrap();
+    assert_eq!((counts.to_verify, counts.queued, counts.refused), (1, 0, 2));
+    assert_eq!(take(&reports, "", 9, later(59)), []);
+    let (_, entry) = take(&reports, "", 9, later(60)).pop().unwrap();
+    assert_eq!(entry.state, OutboxState::ToVerify);
+    let confirmed = Attempt::Verified {
+        addresses: vec!["elsewhere@x.example".to_owned(), "too@x.example".to_owned()],
+        at: later(61),
+    };
+    assert!(reports.record_attempt(&entry, &confirmed).unwrap());
+    let taken = take(&reports, "", 9, later(61));
+    assert_eq!(addresses(&taken), "elsewhere@x.example too@x.example");
+    let (address, entry) = taken.into_iter().next().unwrap();
+    assert_eq!(
+        (address.as_str(), entry.state, entry.uri.as_str()),
+        (
+            "elsewhere@x.example",
+            OutboxState::Queued,
+            "mailto:d@x.example"
+        )
+    );
+    // Resending asks no refused destination.
+    assert_eq!(reports.resend(number, later(99)).unwrap(), 2);
+    let found = reports.outbox_entry(entry.number).unwrap().unwrap();
+    assert_eq!(found.next_try, Some(later(99)));
+}
+
+#[test]
+fn failures_are_counted_and_suppressions_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let reports = opened(directory.path());
+    let count = |who: &str| {
+        let found = reports.count_failure(who, "550 no such user", NOW).unwrap();
+        (found.failures, found.times, found.until)
+    };
+    assert_eq!(count("D@A.example"), (1, 0, None));
+    assert_eq!(count("d@a.example"), (2, 0, None));
+    let suppressed = |address: &str, now| {
+        let found = reports.suppressed(address, now).unwrap();
+        found.map(|suppression| suppression.who)
+    };
+    assert_eq!(suppressed("d@a.example", NOW), None);
+    let until = later(100);
+    let done = reports
+        .suppress("d@a.example", until, "twice", NOW)
+        .unwrap();
+    assert_eq!((done.failures, done.times, done.until), (0, 1, Some(until)));
+    reports
+        .suppress("b.example", until, "by hand", NOW)
+        .unwrap();
+    for (address, now, expected) in [
+        ("d@a.example", later(99), Some("d@a.example")),
+        ("D@A.EXAMPLE", later(99), Some("d@a.example")),
+        ("d@a.example", later(100), None),
+        ("e@a.example", later(1), None),
+        ("any@b.example", later(1), Some("b.example")),
+    ] {
+        assert_eq!(suppressed(address, now).as_deref(), expected, "{address}");
+    }
+    assert_eq!(count("d@a.example"), (1, 1, Some(until)));
+    assert!(reports.unsuppress("d@a.example").unwrap());
+    assert!(!reports.unsuppress("d@a.example").unwrap());
+    assert_eq!(reports.suppressions().unwrap().len(), 1);
+}
+
+#[test]
+fn unconfirmed_destinations_are_noted_and_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let reports = opened(directory.path());
+    let name = domain("a.example");
+    let uri = "mailto:d@x.example";
+    for checks in 1..3 {
+        reports
+            .note_unconfirmed(&name, uri, "nothing there", NOW, later(60 * checks))
+            .unwrap();
+    }
+    let noted = reports.unconfirmed_of(&name).unwrap();
+    assert_eq!((noted[0].checks, noted[0].next_check), (2, later(120)));
+    assert_eq!(reports.unconfirmed().unwrap(), noted);
+    assert!(reports.forget_unconfirmed(&name, uri).unwrap());
+    assert!(!reports.forget_unconfirmed(&name, uri).unwrap());
+}
+
+#[test]
+fn reports_go_when_they_are_old_but_not_while_they_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let reports = opened(directory.path());
+    let day = |days: u64| Duration::from_secs(days * 86_400);
+    let settings = StoreSettings {
+        keep_reports: day(2),
+        keep_messages: day(9),
+        ..settings(directory.path())
+    };
+    for nth in 0..120 {
+        kept(&reports, &format!("d{nth}.example"), &[]);
+    }
+    let waiting = kept(&reports, "waits.example", &["x@a.example"]);
+    let expire = |days: i64| {
+        let now = later(days * 86_400 + 1);
+        reports.expire(&settings, now).unwrap().reports
+    };
+    assert_eq!(expire(1), 0);
+    assert_eq!(expire(2), 120);
+    let left = reports.list(&ReportFilter::default()).unwrap();
+    assert_eq!(left.len(), 1);
+    // What it is about is still covered.
+    assert_eq!(reports.covered_to(NOW.day()).unwrap().len(), 121);
+    let (_, entry) = take(&reports, "", 9, later(0)).pop().unwrap();
+    let refused = Attempt::Refused {
+        answer: "550".to_owned(),
+    };
+    reports.record_attempt(&entry, &refused).unwrap();
+    assert_eq!(expire(3), 1);
+    assert_eq!(reports.find(waiting).unwrap(), None);
+    let raw = rusqlite::Connection::open(directory.path().join("reports.db")).unwrap();
+    let rows = |table: &str| -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        raw.query_row(&sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(["outbox", "piece", "claim"].map(rows), [0, 0, 0]);
+    assert_eq!(expire(12), 0);
+    assert_eq!(rows("covered"), 0);
+}
+
+#[test]
+fn listings_go_page_by_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let reports = opened(directory.path());
+    let names: Vec<String> = (0..5).map(|nth| format!("d{nth}.example")).collect();
+    let numbers: Vec<ReportNumber> = names.iter().map(|n| kept(&reports, n, &[])).collect();
+    let listed = |filter: ReportFilter| -> Vec<ReportNumber> {
+        let found = reports.list(&filter).unwrap();
+        found.into_iter().map(|report| report.number).collect()
+    };
+    let all = ReportFilter::default();
+    assert_eq!(
+        listed(ReportFilter {
+            below: Some(numbers[3]),
+            limit: Some(2),
+            ..all.clone()
+        }),
+        [numbers[2], numbers[1]]
+    );
+    let policy_domain = Some(domain("d4.example"));
+    assert_eq!(
+        listed(ReportFilter {
+            policy_domain,
+            ..all.clone()
+        }),
+        [numbers[4]]
+    );
+    let day = Some(UtcDay::from_number(1));
+    assert_eq!(listed(ReportFilter { day, ..all }), []);
+}
