@@ -3,17 +3,23 @@
 
 #[path = "../support/aside.rs"]
 mod aside;
+#[path = "../support/python.rs"]
+mod python;
 
 mod generated;
 mod golden;
 mod mail;
 mod period;
+mod readers;
 
 mod sample;
 mod schema;
 
 use alignd::report::aggregate::xml::ReportWriter;
 use alignd::report::aggregate::{Format, Head, Row};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::Write;
 
 /// The report's XML.
 fn xml(head: &Head, rows: &[Row], format: Format) -> Vec<u8> {
@@ -22,4 +28,10 @@ fn xml(head: &Head, rows: &[Row], format: Format) -> Vec<u8> {
         writer.row(row).unwrap();
     }
     writer.finish().unwrap()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }

@@ -7,9 +7,11 @@
 mod text;
 
 use super::{DkimRow, Format, Head, PolicyEvaluated, Row, SpfRow};
+use crate::auth::SpfResult;
 use crate::policy::{Disposition, OverrideType, PolicyOverride};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
+use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 
 /// A report while it is written: `begin`, `row` at least once, `finish`.
@@ -64,9 +66,8 @@ impl<W: Write> ReportWriter<W> {
         for dkim in row.dkim.iter().take(MAX_SIGNATURES) {
             self.dkim(dkim)?;
         }
-        match &row.spf {
-            Some(spf) => self.spf(spf)?,
-            None => self.spf_not_evaluated(row)?,
+        if let Some(spf) = self.spf_of(row) {
+            self.spf(&spf)?;
         }
         self.end("auth_results")?;
         self.end("record")
@@ -216,15 +217,17 @@ impl<W: Write> ReportWriter<W> {
         self.end("spf")
     }
 
-    /// RFC 7489 appendix C: "There will always be at least one SPF result."
-    fn spf_not_evaluated(&mut self, row: &Row) -> io::Result<()> {
-        match self.format {
-            Format::Rfc9990 => Ok(()),
-            Format::Rfc7489 => self.spf(&SpfRow {
-                domain: row.envelope_from.clone().unwrap_or_default(),
-                result: crate::auth::SpfResult::None,
+    /// What is said about SPF. RFC 7489 appendix C: "There will always be at least one SPF result", and
+    /// its readers refuse one without a domain; the author's stands in for it.
+    fn spf_of<'r>(&self, row: &'r Row) -> Option<Cow<'r, SpfRow>> {
+        match (self.format, &row.spf) {
+            (Format::Rfc9990, spf) => spf.as_ref().map(Cow::Borrowed),
+            (Format::Rfc7489, Some(spf)) if !spf.domain.is_empty() => Some(Cow::Borrowed(spf)),
+            (Format::Rfc7489, spf) => Some(Cow::Owned(SpfRow {
+                domain: row.header_from.to_string(),
+                result: spf.as_ref().map_or(SpfResult::None, |spf| spf.result),
                 human_result: String::new(),
-            }),
+            })),
         }
     }
 
