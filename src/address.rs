@@ -19,7 +19,7 @@ pub enum ReversePath {
     /// `<>`: bounces and other mail that must not be answered.
     Null,
     Mailbox(Mailbox),
-    /// What the client sent is no path; kept for the log and for SPF, at most 320 characters.
+    /// What the client sent is no path; kept for the log and for SPF, at most 320 characters, no controls.
     Unparseable(String),
 }
 
@@ -52,7 +52,7 @@ impl ReversePath {
         }
         match Mailbox::parse(path) {
             Some(mailbox) => Self::Mailbox(mailbox),
-            None => Self::Unparseable(path.chars().take(320).collect()),
+            None => Self::Unparseable(path.chars().map(without_control).take(320).collect()),
         }
     }
 
@@ -81,6 +81,15 @@ impl fmt::Display for ReversePath {
     }
 }
 
+/// What stands for a character of a text that is kept only to be shown.
+pub fn without_control(c: char) -> char {
+    if c.is_control() {
+        char::REPLACEMENT_CHARACTER
+    } else {
+        c
+    }
+}
+
 fn strip_brackets(path: &str) -> &str {
     let path = path.trim();
     path.strip_prefix('<')
@@ -94,9 +103,9 @@ fn split_at_domain(text: &str) -> Option<(&str, &str)> {
     Some((&text[..at], &text[at + 1..]))
 }
 
-/// RFC 5321 §4.1.2 `Local-part`, widened by RFC 6531 to UTF-8: no controls, quotes closed.
+/// RFC 5321 §4.1.2 `Local-part`, widened by RFC 6531 to UTF-8: no controls, quotes closed, not endless.
 fn is_local_part(text: &str) -> bool {
-    if text.chars().any(char::is_control) {
+    if text.len() > MAX_LOCAL_PART || text.chars().any(char::is_control) {
         return false;
     }
     match text.strip_prefix('"') {
@@ -121,6 +130,9 @@ fn closes_quote(rest: &str) -> bool {
     }
     false
 }
+
+/// RFC 5321 §4.5.3.1.1 has 64 octets; senders that wrap one address into another need more.
+const MAX_LOCAL_PART: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -159,5 +171,9 @@ mod tests {
                 "{input}"
             );
         }
+        let long = format!("<{}@c.example>", "x".repeat(MAX_LOCAL_PART + 1));
+        assert_eq!(ReversePath::parse(&long).to_string().len(), 320);
+        let shown = ReversePath::parse("<a\r\n@c.example\0>").to_string();
+        assert_eq!(shown, "<a\u{fffd}\u{fffd}@c.example\u{fffd}>");
     }
 }

@@ -4,7 +4,7 @@
 //! the settings trust. Asks nothing and nobody.
 
 use super::settings::{HostPattern, TrustSettings};
-use crate::address::ReversePath;
+use crate::address::{ReversePath, without_control};
 use crate::domain::DomainName;
 use crate::store::SkipReason;
 use indymilter::SocketInfo;
@@ -128,11 +128,12 @@ pub fn is_skipped_by_name(confirmed: Option<&str>, trust: &TrustSettings) -> boo
     trust.skip_hosts.iter().any(|p| p.has_name(&name))
 }
 
-/// A text of the peer's, made valid UTF-8 and no longer than names are.
+/// A text of the peer's, made valid UTF-8 without controls and no longer than names are.
 pub fn bounded(text: &CStr, max: usize) -> String {
     let text = text.to_bytes();
     let text = text.get(..max.saturating_mul(4)).unwrap_or(text);
-    String::from_utf8_lossy(text).chars().take(max).collect()
+    let text = String::from_utf8_lossy(text);
+    text.chars().map(without_control).take(max).collect()
 }
 
 /// Postfix shows mail from sendmail(1) as coming from loopback's port 0, which no TCP connection has;

@@ -87,7 +87,7 @@ pub fn front(octets: &[u8]) -> Front {
     let length = (u32::from_be_bytes([*a, *b, *c, *d]) as usize).saturating_sub(1);
     let whole = HEADER.saturating_add(length);
     match kind {
-        _ if length > MAX_PAYLOAD => Front::TooLong(length),
+        _ if length > max_payload(*kind) => Front::TooLong(length),
         b'D' if length <= MAX_MACROS => match rest.get(..length) {
             None => Front::Unknown,
             Some([] | [b'L' | b'B', ..]) => Front::Idle(whole),
@@ -110,6 +110,14 @@ pub fn front(octets: &[u8]) -> Front {
             },
         },
         _ => Front::Fine,
+    }
+}
+
+/// Octets of the longest packet of this kind, its kind left out.
+fn max_payload(kind: u8) -> usize {
+    match kind {
+        b'L' | b'B' | END_OF_MESSAGE => MAX_CONTENT,
+        _ => MAX_COMMAND,
     }
 }
 
@@ -168,8 +176,12 @@ pub fn is_final(kind: u8) -> bool {
 
 const HEADER: usize = 5;
 
-/// indymilter takes no more; Postfix and Sendmail send 64 KiB at most.
-const MAX_PAYLOAD: usize = 1024 * 1024 - 1;
+/// A header field, a chunk of the body: indymilter takes no more; Postfix and Sendmail send 64 KiB at most.
+const MAX_CONTENT: usize = 1024 * 1024 - 1;
+
+/// Everything else: a line of SMTP, 2 KiB for both MTAs, or some macros. indymilter makes a string of its
+/// own of each NUL in it.
+const MAX_COMMAND: usize = 16 * 1024;
 
 /// Those we ask for, and those that are sent unasked, take far less.
 const MAX_MACROS: usize = 4 * 1024;
@@ -264,6 +276,18 @@ mod tests {
         assert_eq!(front(b"\0\0\0\0B"), Front::EmptyBody);
         assert_eq!(front(&packet(b'B', b"x")), Front::Fine);
         assert_eq!(front(b"GET / HTTP/1.1"), Front::TooLong(0x4745_541f));
+        for (kind, most) in [
+            (b'L', MAX_CONTENT),
+            (b'M', MAX_COMMAND),
+            (b'D', MAX_COMMAND),
+        ] {
+            let begins = |length: usize| {
+                let length = u32::try_from(length + 1).unwrap();
+                [&length.to_be_bytes()[..], &[kind]].concat()
+            };
+            assert_eq!(front(&begins(most)), Front::Fine);
+            assert_eq!(front(&begins(most + 1)), Front::TooLong(most + 1));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use alignd::store::{Filter, Reader};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::net::UnixDatagram;
 
 /// `alignd run` in a directory of its own.
-struct Daemon {
+pub struct Daemon {
     process: Child,
     told: UnixDatagram,
     home: TempDir,
@@ -45,7 +45,7 @@ impl Daemon {
     }
 
     /// With further settings.
-    async fn start_with(more: &str) -> Self {
+    pub async fn start_with(more: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let told = UnixDatagram::bind(home.path().join("notify")).unwrap();
         configure(&home, "one.test", more);
@@ -82,7 +82,7 @@ impl Daemon {
     }
 
     /// SIGTERM, its end, and what it stored.
-    async fn stop(mut self) -> (ExitStatus, Reader) {
+    pub async fn stop(mut self) -> (ExitStatus, Reader) {
         self.signal(Signal::SIGTERM);
         self.hears("STOPPING=1").await;
         let status = tokio::task::block_in_place(|| self.process.wait().unwrap());
@@ -92,7 +92,11 @@ impl Daemon {
         )
     }
 
-    fn socket(&self) -> PathBuf {
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub fn socket(&self) -> PathBuf {
         self.home.path().join("milter.sock")
     }
 }

@@ -1,4 +1,4 @@
-//! Peers that are no MTAs, MTAs that are broken, and mail made to hurt.
+//! Peers that are no MTAs, MTAs that are broken, bodies cut anywhere.
 
 use crate::dkim_signer::SigningKey;
 use crate::mta::{Mail, Mta, Session};
@@ -8,12 +8,9 @@ use alignd::dns::QueryName;
 use alignd::dns::TxtRecord;
 use alignd::dns::zone::ZoneRecord;
 use alignd::message::parse::Message;
-use alignd::outcome::OutcomeState;
-use alignd::policy::{Action, Cause};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use std::time::Instant;
 
 fn good() -> Mail<'static> {
     Mail::plain("<a@good.example>").field("From", " a@good.example")
@@ -197,69 +194,4 @@ fn a_verdict_does_not_depend_on_how_the_body_is_cut() {
             },
         )
         .unwrap();
-}
-
-#[tokio::test]
-async fn bombs_are_judged_in_bounded_time() {
-    let running = start(settings()).await;
-    let line = "x".repeat(1_000_000);
-    let signature = " v=1; a=rsa-sha256; d=good.example; s=s; h=from; bh=AAAA; b=AAAA";
-    let header =
-        |name: &str, value: &str, times: usize| vec![(name.to_owned(), value.to_owned()); times];
-    let recipients: Vec<String> = (0..10_000)
-        .map(|n| format!("<u{n}@d{n}.example>"))
-        .collect();
-    for (what, fields) in [
-        ("10,000 fields", header("X-Field", " value", 10_000)),
-        ("20 fields of 1 MB", header("X-Field", &line, 20)),
-        ("500 signatures", header("DKIM-Signature", signature, 500)),
-        ("10,000 From", header("From", " a@b.example", 10_000)),
-        (
-            "1,000 forged results",
-            header("Authentication-Results", " mx.test; none", 1_000),
-        ),
-        (
-            "more forged results than can be removed",
-            header("Authentication-Results", " mx.test; none", 1_001),
-        ),
-        ("10,000 recipients", Vec::new()),
-    ] {
-        let begun = Instant::now();
-        let mut mail = good();
-        if fields.is_empty() {
-            mail.to = recipients.iter().map(String::as_str).collect();
-        }
-        let mut session = running.session(Mta::Postfix).await;
-        session.begin(&mail).await;
-        for (name, value) in mail.fields.iter().copied().chain(
-            fields
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str())),
-        ) {
-            session.header(name, value.as_bytes()).await;
-        }
-        session.end_of_header().await;
-        let answer = session.end().await;
-        let refused = what.starts_with("more forged");
-        assert_eq!(answer.last.kind, if refused { 'y' } else { 'c' }, "{what}");
-        println!("{what}: {:?}", begun.elapsed());
-        session.quit().await;
-    }
-    let stopped = running.stop().await;
-    let last = &stopped.verdicts[6].verdict.envelope;
-    assert_eq!(
-        (last.recipients, last.recipient_domains.len()),
-        (10_000, 1_000)
-    );
-    assert_eq!(stopped.verdicts[4].verdict.message.forged_results, 1_000);
-    let overrun = &stopped.verdicts[5];
-    let decision = &overrun.verdict.decision;
-    assert_eq!(
-        (decision.cause(), decision.action()),
-        (Cause::ForgedResults, Action::Reject)
-    );
-    assert_eq!(
-        overrun.outcomes.last().map(|o| o.state),
-        Some(OutcomeState::Rejected)
-    );
 }

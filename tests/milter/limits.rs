@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Runs `test` of this binary in a process that may have `files` open, unless this is that process.
-fn is_child(test: &str, files: u32) -> bool {
+pub fn is_child(test: &str, files: u32) -> bool {
     if std::env::var_os(MARK).is_some() {
         return true;
     }
@@ -26,16 +26,17 @@ fn is_child(test: &str, files: u32) -> bool {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(told.contains("1 passed"), "{told}");
+    println!("{told}");
     false
 }
 
 /// The most memory this process ever had, in KiB.
-fn peak() -> u64 {
+pub fn peak() -> u64 {
     of_status("VmHWM:")
 }
 
 /// The memory this process has, in KiB.
-fn resident() -> u64 {
+pub fn resident() -> u64 {
     of_status("VmRSS:")
 }
 

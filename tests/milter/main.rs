@@ -3,6 +3,8 @@
 //! `raw` is a client that sends and reads packets and nothing else; the files beside it are one
 //! subject each.
 
+mod bombs;
+mod crowd;
 mod daemon;
 #[path = "../support/dkim_signer.rs"]
 mod dkim_signer;
@@ -11,7 +13,9 @@ mod hostile;
 mod limits;
 mod mail;
 mod mta;
+mod octets;
 mod outside;
+mod patience;
 mod raw;
 mod running;
 mod sequences;

@@ -73,6 +73,12 @@ impl Raw {
         self.stream.write_all(octets).await.unwrap();
     }
 
+    /// The same, where the milter may have hung up or no longer reads.
+    pub async fn try_send_octets(&mut self, octets: &[u8]) -> io::Result<()> {
+        let sent = timeout(Duration::from_secs(60), self.stream.write_all(octets)).await;
+        sent.expect("nothing is read in a minute")
+    }
+
     /// The next packet, within a time that only a failure uses up.
     pub async fn read(&mut self) -> Packet {
         self.try_read().await.expect("an answer")
