@@ -2,12 +2,12 @@
 
 use crate::golden::golden;
 use crate::sample;
-use alignd::address::Mailbox;
 use alignd::report::aggregate::{Head, mail};
+use alignd::report::destination::PlainAddress;
 use alignd::time::Timestamp;
 
-fn mailbox(text: &str) -> Mailbox {
-    Mailbox::parse(text).unwrap()
+fn address(text: &str) -> PlainAddress {
+    PlainAddress::parse(text).unwrap()
 }
 
 fn date() -> Timestamp {
@@ -15,8 +15,8 @@ fn date() -> Timestamp {
 }
 
 fn composed(head: &Head, gz: &[u8]) -> String {
-    let (from, to) = (mailbox("dmarc@mx.example.org"), mailbox("rua@example.com"));
-    String::from_utf8(mail::compose(head, &from, &to, date(), gz).unwrap()).unwrap()
+    let (from, to) = (address("dmarc@mx.example.org"), address("rua@example.com"));
+    String::from_utf8(mail::compose(head, &from, &to, date(), gz)).unwrap()
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! package, mail-auth's parser, and Mail::DMARC for RFC 7489's form. All must find what was put in.
 
 use crate::{aside, gzip, python, sample, xml};
-use alignd::address::Mailbox;
 use alignd::report::aggregate::{Format, Head, Row, mail};
+use alignd::report::destination::PlainAddress;
 use alignd::time::Timestamp;
 use mail_auth::report::{ActionDisposition, DmarcResult, PolicyOverride, Report};
 use serde_json::{Value, json};
@@ -21,9 +21,9 @@ fn rows() -> Vec<Row> {
 
 fn composed(head: &Head, report: &[u8]) -> Vec<u8> {
     let [from, to] = ["dmarc@mx.example.org", "rua@example.com"];
-    let [from, to] = [from, to].map(|address| Mailbox::parse(address).unwrap());
+    let [from, to] = [from, to].map(|address| PlainAddress::parse(address).unwrap());
     let date = Timestamp::parse_rfc3339("2026-11-22T01:02:03Z").unwrap();
-    mail::compose(head, &from, &to, date, &gzip(report)).unwrap()
+    mail::compose(head, &from, &to, date, &gzip(report))
 }
 
 /// The lines that `command` prints about files with these contents, as JSON.

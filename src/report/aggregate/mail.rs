@@ -4,34 +4,21 @@
 //! Nothing gets into a header field but checked addresses, domain names and numbers.
 
 use super::Head;
-use crate::address::Mailbox;
+use crate::report::destination::PlainAddress;
 use crate::time::Timestamp;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Datelike, Timelike, Utc};
-use std::fmt;
-
-/// Why an address cannot stand in a message. The report goes nowhere else instead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AddressProblem {
-    /// A local part beyond ASCII would need SMTPUTF8 (RFC 6531) all the way.
-    NotAscii,
-    /// Longer than 64 octets before the `@`, RFC 5321 §4.5.3.1.1.
-    TooLong,
-    /// A control character.
-    Control,
-}
 
 /// The message with report `gz` (gzip) from `from`, which must be of `identity.report_domain` to be
-/// aligned, to `to`. Err: one of the two addresses cannot be written.
+/// aligned, to `to`.
 pub fn compose(
     head: &Head,
-    from: &Mailbox,
-    to: &Mailbox,
+    from: &PlainAddress,
+    to: &PlainAddress,
     date: Timestamp,
     gz: &[u8],
-) -> Result<Vec<u8>, AddressProblem> {
-    let (from, to) = (written(from)?, written(to)?);
+) -> Vec<u8> {
     // Room for base64 with its line ends, and for the rest.
     let mut mail = String::with_capacity(gz.len() / 54 * 78 + 8 * 1024);
     let boundary = format!("=_alignd_{}", head.id.unique);
@@ -71,7 +58,7 @@ pub fn compose(
         mail.push_str("\r\n");
     }
     push_line(&mut mail, &format!("--{boundary}--"));
-    Ok(mail.into_bytes())
+    mail.into_bytes()
 }
 
 /// RFC 9990 §3.5.2: `dmarc-subject`, folded before each keyword where one line would be long.
@@ -112,21 +99,6 @@ fn explanation(head: &Head) -> String {
     text
 }
 
-/// The address as `addr-spec`, RFC 5322 §3.4.1.
-fn written(mailbox: &Mailbox) -> Result<String, AddressProblem> {
-    let local_part = &mailbox.local_part;
-    if !local_part.is_ascii() {
-        return Err(AddressProblem::NotAscii);
-    }
-    if local_part.bytes().any(|b| b.is_ascii_control()) {
-        return Err(AddressProblem::Control);
-    }
-    if local_part.len() > MAX_LOCAL_PART {
-        return Err(AddressProblem::TooLong);
-    }
-    Ok(mailbox.to_string())
-}
-
 /// RFC 5322 §3.3, in UTC: `Sun, 22 Nov 2026 16:30:00 +0000`.
 fn rfc5322_date(at: Timestamp) -> String {
     let date = DateTime::<Utc>::from_timestamp(at.seconds(), 0).unwrap_or(DateTime::UNIX_EPOCH);
@@ -147,23 +119,12 @@ fn push_line(mail: &mut String, line: &str) {
     mail.push_str("\r\n");
 }
 
-impl fmt::Display for AddressProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotAscii => "the local part is not ASCII",
-            Self::TooLong => "the local part is longer than 64 octets",
-            Self::Control => "a control character in the local part",
-        })
-    }
-}
-
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 /// 76 characters of base64, RFC 2045 §6.8.
 const OCTETS_A_LINE: usize = 57;
 const SOFT_LIMIT: usize = 78;
-const MAX_LOCAL_PART: usize = 64;
 const MAX_CONTACT: usize = 320;
 
 #[cfg(test)]
@@ -179,24 +140,6 @@ mod tests {
         ] {
             let at = Timestamp::parse_rfc3339(at).expect("a time");
             assert_eq!(rfc5322_date(at), expected);
-        }
-    }
-
-    #[test]
-    fn addresses_that_break_a_header_are_refused() {
-        for (local_part, expected) in [
-            ("dmarc", Ok("dmarc@example.com")),
-            ("\"a b\"", Ok("\"a b\"@example.com")),
-            ("a\r\nBcc: x", Err(AddressProblem::Control)),
-            ("jürgen", Err(AddressProblem::NotAscii)),
-            (&"a".repeat(65), Err(AddressProblem::TooLong)),
-        ] {
-            let mailbox = Mailbox {
-                local_part: local_part.to_owned(),
-                domain: crate::domain::DomainName::parse("example.com").expect("a domain"),
-            };
-            let found = written(&mailbox);
-            assert_eq!(found.as_deref(), expected.as_deref(), "{local_part}");
         }
     }
 }
