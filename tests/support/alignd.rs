@@ -24,6 +24,8 @@ pub struct Place {
     pub namespace: u32,
     /// Its milter socket.
     pub socket: PathBuf,
+    /// The group of that.
+    pub group: &'static str,
 }
 
 impl Alignd {
@@ -34,7 +36,7 @@ impl Alignd {
             .prefix("alignd-home-")
             .tempdir()
             .expect("a directory for alignd can be made");
-        let settings = settings(home.path(), &place.socket, dns, more);
+        let settings = settings(home.path(), &place, dns, more);
         fs::write(home.path().join("alignd.toml"), settings).expect("our own directory");
         let process = spawn(&place, home.path());
         let mut alignd = Self {
@@ -153,14 +155,16 @@ fn spawn(place: &Place, home: &Path) -> Child {
 
 /// Observing, as it comes, but for the names of this host and for `trust.networks`: the default,
 /// loopback, would skip the tests' mail.
-fn settings(home: &Path, socket: &Path, dns: SocketAddrV4, more: &[(&str, &str)]) -> String {
-    let listen = format!("[\"unix:{}\"]", socket.display());
+fn settings(home: &Path, place: &Place, dns: SocketAddrV4, more: &[(&str, &str)]) -> String {
+    let listen = format!("[\"unix:{}\"]", place.socket.display());
+    let group = format!("\"{}\"", place.group);
     let servers = format!("[\"{dns}\"]");
     let path = format!("\"{}\"", home.join("store").display());
     fs::create_dir_all(home.join("store")).expect("our own directory");
     let mut all = BTreeMap::from([
         ("identity.authserv_id", "\"mx.receiver.example\""),
         ("milter.listen", listen.as_str()),
+        ("milter.socket_group", group.as_str()),
         ("trust.networks", "[]"),
         ("dns.servers", servers.as_str()),
         ("store.path", path.as_str()),

@@ -1,11 +1,12 @@
 //! Another milter in the chain, before or after alignd: it refuses, changes, or takes its time.
 
-use crate::loopback;
 use indymilter::{Actions, Callbacks, ContextActions, EomContext, Status};
-use std::net::SocketAddrV4;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
 /// What it does at the end of each message.
@@ -18,37 +19,31 @@ pub enum Habit {
 }
 
 pub struct OtherMilter {
-    address: SocketAddrV4,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl OtherMilter {
-    pub fn start(habit: Habit) -> Self {
-        let address = loopback::free_address();
+    /// Listens on this Unix socket, for everybody.
+    pub fn start(habit: Habit, socket: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime can be made");
-        let listener = runtime
-            .block_on(TcpListener::bind(address))
-            .expect("the address is free");
+        let listener = runtime.block_on(async { UnixListener::bind(socket) });
+        let listener = listener.expect("a socket in the MTA's directory can be made");
+        let mode = fs::Permissions::from_mode(0o666);
+        fs::set_permissions(socket, mode).expect("our own file");
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let run = indymilter::run(listener, callbacks(habit), Default::default(), stopped);
             runtime.block_on(run).expect("the milter runs");
         });
         Self {
-            address,
             stop: Some(stop),
             thread: Some(thread),
         }
-    }
-
-    /// As `smtpd_milters` wants it.
-    pub fn socket(&self) -> String {
-        format!("inet:{}:{}", self.address.ip(), self.address.port())
     }
 }
 

@@ -6,14 +6,16 @@
 //! the first process of the namespace reads a pipe from us, and when the pipe closes it goes, and
 //! with it all the others.
 
+use crate::accounts;
 use crate::aside;
 use crate::loopback;
 use crate::mailbox::Mail;
+use crate::mta::Mta;
 use crate::smtp::{Client, Session};
 use crate::wait;
 use std::fs;
 use std::io::Write;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddrV4, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,8 +23,8 @@ use std::time::{Duration, SystemTime};
 
 /// What Postfix is told about its milters.
 pub struct Setup<'a> {
-    /// `smtpd_milters`. Relative Unix paths are below the queue directory, in and out of the jail.
-    pub milters: &'a str,
+    /// The socket files of its milters, in order.
+    pub milters: &'a [&'a str],
     pub jail: Jail,
     /// Further lines for main.cf.
     pub main_cf: &'a str,
@@ -70,15 +72,23 @@ impl Postfix {
         postfix
     }
 
-    /// An SMTP session as `client`: Postfix takes its name and address by XCLIENT.
-    pub fn session(&self, client: &Client) -> Session {
-        let mut session = Session::open(self.address);
+    /// The mail log so far.
+    fn log(&self) -> String {
+        let bytes = fs::read(self.home.path().join("maillog")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Mta for Postfix {
+    /// Postfix takes the client's name and address by XCLIENT.
+    fn session(&self, client: &Client) -> Session {
+        let stream = TcpStream::connect(self.address).expect("Postfix listens");
+        let mut session = Session::over(stream);
         session.pose_as(client);
         session
     }
 
-    /// Hands mail over as a program of the same host does, by sendmail(1).
-    pub fn submit(&self, from: &str, message: &[u8]) {
+    fn submit(&self, from: &str, message: &[u8]) {
         let mut sendmail = Command::new("nsenter")
             .args(["--mount", "--root", "--target"])
             .arg(self.namespace().to_string())
@@ -97,30 +107,16 @@ impl Postfix {
         assert!(ended.success(), "sendmail: {ended}");
     }
 
-    /// The queue directory, where a socket for a jailed smtpd must be.
-    pub fn queue_directory(&self) -> PathBuf {
-        self.home.path().join("spool")
+    /// Within the queue directory, where a jailed smtpd can reach them.
+    fn sockets(&self) -> PathBuf {
+        self.home.path().join("spool/alignd")
     }
 
-    /// A process in its mount namespace.
-    pub fn namespace(&self) -> u32 {
+    fn namespace(&self) -> u32 {
         self.first_process.id()
     }
 
-    /// The mail with this queue id as it was delivered; waits for it.
-    pub fn delivered(&self, queue_id: &str) -> Mail {
-        wait::until(&format!("delivery of {queue_id}"), || self.find(queue_id))
-    }
-
-    fn find(&self, queue_id: &str) -> Option<Mail> {
-        let id = format!(" id {queue_id}");
-        self.mailbox()
-            .into_iter()
-            .find(|mail| mail.fields("Received").iter().any(|r| r.contains(&id)))
-    }
-
-    /// Everything delivered so far.
-    pub fn mailbox(&self) -> Vec<Mail> {
+    fn mailbox(&self) -> Vec<Mail> {
         let Ok(files) = fs::read_dir(self.home.path().join("mail/inbox/new")) else {
             return Vec::new();
         };
@@ -128,12 +124,6 @@ impl Postfix {
             .filter_map(|file| fs::read(file.ok()?.path()).ok())
             .map(Mail::new)
             .collect()
-    }
-
-    /// The mail log so far.
-    pub fn log(&self) -> String {
-        let bytes = fs::read(self.home.path().join("maillog")).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
@@ -219,44 +209,26 @@ fn lay_out(home: &Path, setup: &Setup, address: SocketAddrV4) {
         file.and_then(|file| file.set_modified(old))
             .expect("our own file can be dated back");
     };
-    write(
-        "passwd",
-        users("/etc/passwd", |name, id| {
-            format!("{name}:x:{id}:{id}::/nonexistent:/usr/sbin/nologin")
-        }),
-    );
-    write(
-        "group",
-        users("/etc/group", |name, id| format!("{name}:x:{id}:")),
-    );
-    write("resolv.conf", "nameserver 127.0.0.1\n".to_owned());
-    write("etc/main.cf", main_cf(home, setup));
-    write("etc/master.cf", master_cf(setup.jail, address));
-}
-
-/// The host's file with our users instead of any of the same name.
-fn users(file: &str, line: impl Fn(&str, u32) -> String) -> String {
     let ours = [
         ("postfix", POSTFIX),
         ("postdrop", POSTDROP),
         ("reader", READER),
     ];
-    let host = fs::read_to_string(file).expect("the host's users can be read");
-    let kept = host
-        .lines()
-        .filter(|line| {
-            !ours
-                .iter()
-                .any(|(name, _)| line.starts_with(&format!("{name}:")))
-        })
-        .map(str::to_owned);
-    let added = ours.iter().map(|&(name, id)| line(name, id));
-    kept.chain(added).map(|line| line + "\n").collect()
+    write("passwd", accounts::passwd(&ours));
+    write("group", accounts::group(&ours));
+    write("resolv.conf", "nameserver 127.0.0.1\n".to_owned());
+    write("etc/main.cf", main_cf(home, setup));
+    write("etc/master.cf", master_cf(setup.jail, address));
 }
 
 fn main_cf(home: &Path, setup: &Setup) -> String {
     let home = home.display();
-    let milters = setup.milters;
+    // Relative to the queue directory, in and out of the jail.
+    let milters = setup
+        .milters
+        .iter()
+        .map(|file| format!("unix:alignd/{file} "));
+    let milters: String = milters.collect();
     let more = setup.main_cf;
     format!(
         "compatibility_level = 3.6

@@ -2,7 +2,7 @@
 //! repairing of messages, hanging up at any point.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddrV4, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::time::Duration;
 
 /// Who the client says it is.
@@ -28,9 +28,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and reads the greeting.
-    pub fn open(server: SocketAddrV4) -> Self {
-        let stream = TcpStream::connect(server).expect("the MTA listens");
+    /// Reads the greeting over a fresh connection.
+    pub fn over(stream: TcpStream) -> Self {
         // A limit for broken tests only; the slowest answers waited for take seconds.
         stream
             .set_read_timeout(Some(Duration::from_secs(120)))
@@ -129,11 +128,13 @@ impl Reply {
         assert_eq!(self.code(), code, "{}", self.0);
     }
 
-    /// The queue id in the answer to an accepted message.
+    /// The queue id in the answer to an accepted message: `250 2.0.0 Ok: queued as ID` or
+    /// `250 2.0.0 ID Message accepted for delivery`.
     #[track_caller]
     pub fn queue_id(&self) -> String {
         self.expect(250);
-        let (_, id) = self.0.rsplit_once(' ').expect("words");
+        let words = self.0.strip_suffix(" Message accepted for delivery");
+        let (_, id) = words.unwrap_or(&self.0).rsplit_once(' ').expect("words");
         id.to_owned()
     }
 }

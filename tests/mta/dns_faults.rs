@@ -1,11 +1,17 @@
 //! DNS down, slow, failing, silent, and too long for UDP: a temperror or a late answer, never a fail.
 
-use crate::house::{House, Plan};
+use crate::house::{House, Kind, Plan, for_both};
 use crate::loopback;
 use crate::world::SENDER;
 use std::time::{Duration, Instant};
 
-/// Mail from `domain`, as Postfix delivers it: our results.
+for_both![
+    each_fault_has_its_result,
+    an_answer_after_five_seconds_still_counts,
+    without_any_server_mail_is_accepted_or_put_off_as_the_settings_say,
+];
+
+/// Mail from `domain`, as the MTA delivers it: our results.
 #[track_caller]
 fn check(house: &House, domain: &str, expected: &[&str]) {
     let from = format!("<a@{domain}>");
@@ -18,11 +24,10 @@ fn check(house: &House, domain: &str, expected: &[&str]) {
     assert_eq!(verdict["outcome"], "accepted");
 }
 
-#[test]
-fn each_fault_has_its_result() {
+fn each_fault_has_its_result(mta: Kind) {
     let house = House::open(&Plan {
         alignd: &[("dns.timeout", "\"1s\"")],
-        ..Plan::PLAIN
+        ..Plan::of(mta)
     });
     let start = Instant::now();
     check(&house, "sender.example", &["dmarc=pass", "spf=pass"]);
@@ -50,23 +55,21 @@ fn each_fault_has_its_result() {
     );
 }
 
-#[test]
-fn an_answer_after_five_seconds_still_counts() {
+fn an_answer_after_five_seconds_still_counts(mta: Kind) {
     let house = House::open(&Plan {
         alignd: &[("dns.timeout", "\"15s\"")],
-        ..Plan::PLAIN
+        ..Plan::of(mta)
     });
     check(&house, "slow.example", &["dmarc=pass", "spf=pass"]);
 }
 
-#[test]
-fn without_any_server_mail_is_accepted_or_put_off_as_the_settings_say() {
+fn without_any_server_mail_is_accepted_or_put_off_as_the_settings_say(mta: Kind) {
     let nobody = Some(loopback::free_address());
     let message = b"From: <a@sender.example>\r\n\r\nbody\r\n";
     let accepting = House::open(&Plan {
         dns: nobody,
         alignd: &[("dns.timeout", "\"1s\"")],
-        ..Plan::PLAIN
+        ..Plan::of(mta)
     });
     check(
         &accepting,
@@ -79,10 +82,10 @@ fn without_any_server_mail_is_accepted_or_put_off_as_the_settings_say() {
             ("dns.timeout", "\"1s\""),
             ("policy.on_temperror", "\"tempfail\""),
         ],
-        ..Plan::PLAIN
+        ..Plan::of(mta)
     });
     waiting
         .send(&SENDER, "<a@sender.example>", message)
         .expect(451);
-    assert_eq!(waiting.postfix.mailbox().len(), 0);
+    assert_eq!(waiting.mta.mailbox().len(), 0);
 }

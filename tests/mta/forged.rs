@@ -1,8 +1,13 @@
 //! Fields that claim to be our Authentication-Results: gone from the mail in every spelling, and
 //! nothing else is.
 
-use crate::house::{House, Plan};
+use crate::house::{House, Kind, for_both};
 use crate::world::EVIL;
+
+for_both![
+    each_spelling_is_removed,
+    all_at_once_between_those_of_others,
+];
 
 /// Fields that an attacker writes so that some reader takes them for ours.
 const FORGED: [&str; 14] = [
@@ -48,18 +53,16 @@ const KEPT: [&str; 3] = [
     "mx.receiver.example; spf=pass",
 ];
 
-#[test]
-fn each_spelling_is_removed() {
-    let house = House::open(&Plan::PLAIN);
+fn each_spelling_is_removed(mta: Kind) {
+    let house = House::plain(mta);
     for field in FORGED {
         check(&house, &[field], &[]);
     }
     check(&house, &OTHERS, &KEPT);
 }
 
-#[test]
-fn all_at_once_between_those_of_others() {
-    let house = House::open(&Plan::PLAIN);
+fn all_at_once_between_those_of_others(mta: Kind) {
+    let house = House::plain(mta);
     let mut fields = FORGED.to_vec();
     fields.insert(2, OTHERS[0]);
     fields.insert(7, OTHERS[1]);

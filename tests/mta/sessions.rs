@@ -1,16 +1,23 @@
 //! SMTP sessions as they really go: several mails, RSET, pipelining, BDAT, hanging up at any point.
 
-use crate::house::{House, Plan};
+use crate::house::{House, Kind, for_both};
 use crate::smtp::{Session, dotted};
 use crate::wait;
 use crate::world::{EVIL, READER, SENDER};
 
+for_both![
+    several_mails_of_a_session_are_judged_each_on_its_own,
+    a_second_ehlo_keeps_the_session_whole,
+    pipelined_and_chunked_mail_is_the_same_mail,
+    hanging_up_leaves_no_verdict_and_harms_no_later_mail,
+    a_client_gone_before_the_answer_has_its_mail_judged_all_the_same,
+];
+
 const MAIL: &[u8] = b"From: <a@sender.example>\r\nSubject: hello\r\n\r\nbody\r\n";
 
-#[test]
-fn several_mails_of_a_session_are_judged_each_on_its_own() {
-    let house = House::open(&Plan::PLAIN);
-    let mut session = house.postfix.session(&SENDER);
+fn several_mails_of_a_session_are_judged_each_on_its_own(mta: Kind) {
+    let house = House::plain(mta);
+    let mut session = house.mta.session(&SENDER);
     let senders = [
         "sender.example",
         "list.example",
@@ -45,10 +52,9 @@ fn several_mails_of_a_session_are_judged_each_on_its_own() {
     assert_eq!(house.alignd.messages(&[]).len(), senders.len());
 }
 
-#[test]
-fn a_second_ehlo_keeps_the_session_whole() {
-    let house = House::open(&Plan::PLAIN);
-    let mut session = house.postfix.session(&SENDER);
+fn a_second_ehlo_keeps_the_session_whole(mta: Kind) {
+    let house = House::plain(mta);
+    let mut session = house.mta.session(&SENDER);
     session.command("EHLO mx.sender.example").expect(250);
     let id = session.mail("<>", &[READER], MAIL).queue_id();
     let verdict = house.verdict(&id);
@@ -57,10 +63,9 @@ fn a_second_ehlo_keeps_the_session_whole() {
     assert_eq!(verdict["spf"]["mailfrom"]["result"], "pass");
 }
 
-#[test]
-fn pipelined_and_chunked_mail_is_the_same_mail() {
-    let house = House::open(&Plan::PLAIN);
-    let mut session = house.postfix.session(&SENDER);
+fn pipelined_and_chunked_mail_is_the_same_mail(mta: Kind) {
+    let house = House::plain(mta);
+    let mut session = house.mta.session(&SENDER);
     session.send(b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<reader@receiver.example>\r\nDATA\r\n");
     for code in [250, 250, 354] {
         session.reply().expect(code);
@@ -71,23 +76,35 @@ fn pipelined_and_chunked_mail_is_the_same_mail() {
     let first = session.reply().queue_id();
     session.reply().expect(250);
     session.reply().expect(250);
+    let second = match mta {
+        Kind::Postfix => chunked(&mut session),
+        // It has no BDAT.
+        Kind::Sendmail => {
+            session.command("DATA").expect(354);
+            session.send(&dotted(MAIL));
+            session.reply().queue_id()
+        }
+    };
+    session.quit();
+    for id in [first, second] {
+        assert_eq!(house.verdict(&id)["dmarc"]["result"], "pass");
+        assert_eq!(house.mta.delivered(&id).body(), b"body\n");
+    }
+}
+
+/// The mail by BDAT, RFC 3030, after its envelope.
+fn chunked(session: &mut Session) -> String {
     let (head, tail) = MAIL.split_at(30);
     session.send(format!("BDAT {}\r\n", head.len()).as_bytes());
     session.send(head);
     session.reply().expect(250);
     session.send(format!("BDAT {} LAST\r\n", tail.len()).as_bytes());
     session.send(tail);
-    let second = session.reply().queue_id();
-    session.quit();
-    for id in [first, second] {
-        assert_eq!(house.verdict(&id)["dmarc"]["result"], "pass");
-        assert_eq!(house.postfix.delivered(&id).body(), b"body\n");
-    }
+    session.reply().queue_id()
 }
 
-#[test]
-fn hanging_up_leaves_no_verdict_and_harms_no_later_mail() {
-    let house = House::open(&Plan::PLAIN);
+fn hanging_up_leaves_no_verdict_and_harms_no_later_mail(mta: Kind) {
+    let house = House::plain(mta);
     let stages: [&[&str]; 7] = [
         &[],
         &["EHLO mx.evil.example"],
@@ -112,7 +129,7 @@ fn hanging_up_leaves_no_verdict_and_harms_no_later_mail() {
         ],
     ];
     for stage in stages {
-        let mut session = house.postfix.session(&EVIL);
+        let mut session = house.mta.session(&EVIL);
         for line in stage {
             session.command(line);
         }
@@ -122,7 +139,7 @@ fn hanging_up_leaves_no_verdict_and_harms_no_later_mail() {
         "From: <x@sender.example>\r\n",
         "From: <x@sender.example>\r\n\r\nhalf",
     ] {
-        let mut session: Session = house.postfix.session(&EVIL);
+        let mut session: Session = house.mta.session(&EVIL);
         session.envelope("<x@evil.example>", &[READER]).expect(354);
         session.send(part.as_bytes());
         drop(session);
@@ -132,16 +149,15 @@ fn hanging_up_leaves_no_verdict_and_harms_no_later_mail() {
     assert_eq!(house.alignd.messages(&[]).len(), 1);
 }
 
-#[test]
-fn a_client_gone_before_the_answer_has_its_mail_judged_all_the_same() {
-    let house = House::open(&Plan::PLAIN);
-    let mut session = house.postfix.session(&SENDER);
+fn a_client_gone_before_the_answer_has_its_mail_judged_all_the_same(mta: Kind) {
+    let house = House::plain(mta);
+    let mut session = house.mta.session(&SENDER);
     session
         .envelope("<a@sender.example>", &[READER])
         .expect(354);
     session.send(&dotted(MAIL));
     drop(session);
-    let mail = wait::until("the mail", || house.postfix.mailbox().pop());
+    let mail = wait::until("the mail", || house.mta.mailbox().pop());
     assert_eq!(mail.fields("Authentication-Results").len(), 1);
     wait::until("its outcome", || {
         let verdicts = house.alignd.messages(&[]);

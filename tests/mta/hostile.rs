@@ -2,7 +2,7 @@
 //! next mail of the session is judged as if nothing had been.
 
 use crate::dkim_signer::SigningKey;
-use crate::house::{House, Plan};
+use crate::house::{House, Kind, Plan};
 use crate::world::{ED25519, EVIL, READER};
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ fn too_many_claims_to_be_ours_are_refused_and_keep_nobody_busy() {
     for (skipped, verdicts) in [("[]", 1), ("[\"203.0.113.66\"]", 0)] {
         let house = House::open(&Plan {
             alignd: &[("trust.skip_hosts", skipped)],
-            ..Plan::PLAIN
+            ..Plan::of(Kind::Postfix)
         });
         let answer = house.send(&EVIL, "<x@evil.example>", &message);
         assert!(answer.0.contains("too many forged"), "{}", answer.0);
@@ -77,11 +77,11 @@ fn too_many_claims_to_be_ours_are_refused_and_keep_nobody_busy() {
 
 #[test]
 fn each_gets_a_verdict_and_the_next_mail_its_own() {
-    let house = House::open(&Plan::PLAIN);
+    let house = House::plain(Kind::Postfix);
     let key: &SigningKey = &ED25519;
     let tags = "v=1; a=ed25519-sha256; d=sender.example; s=ed; h=from; bh={bh}; b={b}";
     let good = key.sign(&[FROM, b"\r\nbody\r\n"].concat(), tags);
-    let mut session = house.postfix.session(&EVIL);
+    let mut session = house.mta.session(&EVIL);
     for (kind, message) in messages() {
         let start = Instant::now();
         let answer = session.mail("<x@evil.example>", &[READER], &message);
@@ -94,7 +94,7 @@ fn each_gets_a_verdict_and_the_next_mail_its_own() {
         let verdict = house.verdict(&answer.queue_id());
         assert_ne!(verdict["dmarc"]["result"], "pass", "{kind}: {verdict}");
         let results = house
-            .postfix
+            .mta
             .delivered(&answer.queue_id())
             .fields("Authentication-Results");
         assert!(

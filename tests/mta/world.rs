@@ -27,6 +27,9 @@ pub const FORWARDER: Client = client([198, 51, 100, 20], "mx.forwarder.example")
 /// Sends for evil.example, and in anyone's name.
 pub const EVIL: Client = client([203, 0, 113, 66], "mx.evil.example");
 
+/// Everybody.
+pub const CLIENTS: [Client; 4] = [SENDER, LIST, FORWARDER, EVIL];
+
 /// Published at `rsa._domainkey` of the domains in `SIGNERS`; making one takes a while.
 pub static RSA: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::generate("rsa"));
 /// Published at `ed._domainkey` of the same.
@@ -36,7 +39,7 @@ const SIGNERS: [&str; 3] = ["sender.example", "list.example", "xn--bcher-kva.exa
 
 /// What DNS says.
 pub fn zone() -> String {
-    let hosts = [SENDER, LIST, FORWARDER, EVIL].iter().map(host);
+    let hosts = CLIENTS.iter().map(host);
     let keys = SIGNERS.iter().flat_map(|domain| {
         [("rsa", &RSA), ("ed", &ED25519)].map(|(selector, key)| {
             let record = strings(&key.record());

@@ -1,7 +1,7 @@
 //! alignd killed in the middle of a message, stopped, restarted, reloaded: no mail is lost or let in
 //! unseen, and what was answered is in the store.
 
-use crate::house::{House, Plan};
+use crate::house::{House, Kind, Plan, for_both};
 use crate::smtp::dotted;
 use crate::wait;
 use crate::world::{EVIL, READER, SENDER};
@@ -9,17 +9,24 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+for_both![
+    killed_with_a_message_in_hand_the_client_is_told_to_come_again,
+    stopped_with_a_message_in_hand_it_is_finished_first,
+    reloaded_under_load_every_mail_is_answered_and_new_settings_hold,
+    killed_in_the_middle_of_25_loads_no_answered_message_lacks_its_verdict,
+];
+
 const MAIL: &[u8] = b"From: <a@sender.example>\r\nSubject: hello\r\n\r\nbody\r\n";
 /// Its policy takes five seconds to look up.
 const SLOW: &[u8] = b"From: <a@slow.example>\r\n\r\nbody\r\n";
 
 /// A house with a message in alignd's hands: the header is known, the answer not yet given.
-fn with_a_message_in_hand() -> (House, crate::smtp::Session) {
+fn with_a_message_in_hand(mta: Kind) -> (House, crate::smtp::Session) {
     let house = House::open(&Plan {
         alignd: &[("dns.timeout", "\"15s\"")],
-        ..Plan::PLAIN
+        ..Plan::of(mta)
     });
-    let mut session = house.postfix.session(&SENDER);
+    let mut session = house.mta.session(&SENDER);
     session
         .envelope("<a@sender.example>", &[READER])
         .expect(354);
@@ -30,9 +37,8 @@ fn with_a_message_in_hand() -> (House, crate::smtp::Session) {
     (house, session)
 }
 
-#[test]
-fn killed_with_a_message_in_hand_the_client_is_told_to_come_again() {
-    let (mut house, mut session) = with_a_message_in_hand();
+fn killed_with_a_message_in_hand_the_client_is_told_to_come_again(mta: Kind) {
+    let (mut house, mut session) = with_a_message_in_hand(mta);
     house.alignd.kill();
     session.reply().expect(451);
     // Postfix doesn't go back to a milter within the session. Since we ask not to have to answer MAIL, it
@@ -45,12 +51,11 @@ fn killed_with_a_message_in_hand_the_client_is_told_to_come_again() {
     house.alignd.start_again();
     house.deliver(&SENDER, "<a@sender.example>", MAIL);
     assert_eq!(house.alignd.messages(&[]).len(), 1);
-    assert_eq!(house.postfix.mailbox().len(), 1);
+    assert_eq!(house.mta.mailbox().len(), 1);
 }
 
-#[test]
-fn stopped_with_a_message_in_hand_it_is_finished_first() {
-    let (mut house, mut session) = with_a_message_in_hand();
+fn stopped_with_a_message_in_hand_it_is_finished_first(mta: Kind) {
+    let (mut house, mut session) = with_a_message_in_hand(mta);
     let ended = house.alignd.stop();
     assert!(ended.success(), "{ended}");
     let id = session.reply().queue_id();
@@ -63,16 +68,15 @@ fn stopped_with_a_message_in_hand_it_is_finished_first() {
     house.deliver(&SENDER, "<a@sender.example>", MAIL);
 }
 
-#[test]
-fn reloaded_under_load_every_mail_is_answered_and_new_settings_hold() {
-    let house = House::open(&Plan::PLAIN);
+fn reloaded_under_load_every_mail_is_answered_and_new_settings_hold(mta: Kind) {
+    let house = House::plain(mta);
     let spoof = || house.send(&EVIL, "<x@evil.example>", MAIL);
     spoof().expect(250);
     let sent = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                let mut session = house.postfix.session(&SENDER);
+                let mut session = house.mta.session(&SENDER);
                 while sent.fetch_add(1, Ordering::Relaxed) < 150 {
                     let answer = session.mail("<a@sender.example>", &[READER], MAIL);
                     answer.expect(250);
@@ -99,7 +103,7 @@ fn reloaded_under_load_every_mail_is_answered_and_new_settings_hold() {
 /// Sends until alignd is gone; the queue ids of what was taken.
 fn send_until_refused(house: &House, taken: &AtomicUsize) -> Vec<String> {
     let mut ids = Vec::new();
-    let mut session = house.postfix.session(&SENDER);
+    let mut session = house.mta.session(&SENDER);
     loop {
         let answer = session.mail("<a@sender.example>", &[READER], MAIL);
         if answer.code() != 250 {
@@ -111,9 +115,8 @@ fn send_until_refused(house: &House, taken: &AtomicUsize) -> Vec<String> {
     }
 }
 
-#[test]
-fn killed_in_the_middle_of_25_loads_no_answered_message_lacks_its_verdict() {
-    let mut house = House::open(&Plan::PLAIN);
+fn killed_in_the_middle_of_25_loads_no_answered_message_lacks_its_verdict(mta: Kind) {
+    let mut house = House::plain(mta);
     let mut answered = Vec::new();
     for load in 0..25 {
         let taken = AtomicUsize::new(0);

@@ -1,9 +1,11 @@
-//! `alignd check` on a file and the same mail through Postfix: the same verdict.
+//! `alignd check` on a file and the same mail through the MTA: the same verdict.
 
-use crate::house::{House, Plan};
+use crate::house::{House, Kind, for_both};
 use crate::smtp::Client;
 use crate::world::{EVIL, FORWARDER, RSA, SENDER};
 use std::fs;
+
+for_both![a_file_and_the_same_mail_through_the_mta,];
 
 const TAGS: &str =
     "v=1; a=rsa-sha256; c=simple/simple; d=sender.example; s=rsa; h=from:subject; bh={bh}; b={b}";
@@ -42,9 +44,8 @@ fn check(house: &House, client: &Client, sender: &str, message: &[u8]) {
     }
 }
 
-#[test]
-fn a_file_and_the_same_mail_through_postfix() {
-    let house = House::open(&Plan::PLAIN);
+fn a_file_and_the_same_mail_through_the_mta(mta: Kind) {
+    let house = House::plain(mta);
     let mail = b"From:  <a@sender.example>\r\nSubject: a \r\n\tb\r\n\r\nbody \r\n\r\n";
     let signed = RSA.sign(mail, TAGS);
     let changed = [&signed[..], b"footer\r\n"].concat();

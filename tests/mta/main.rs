@@ -1,5 +1,5 @@
-//! alignd behind a real Postfix, from the SMTP client to the delivered mail and the stored verdict.
-//! Each test has a Postfix, a DNS server and an alignd of its own, so they run in any order.
+//! alignd behind a real Postfix and a real Sendmail, from the SMTP client to the delivered mail and the
+//! stored verdict. Each test has an MTA, a DNS server and an alignd of its own, so they run in any order.
 
 mod chain;
 mod delivery;
@@ -14,6 +14,8 @@ mod skips;
 mod stops;
 mod world;
 
+#[path = "../support/accounts.rs"]
+mod accounts;
 #[path = "../support/alignd.rs"]
 mod alignd;
 #[path = "../support/aside.rs"]
@@ -26,12 +28,16 @@ mod dns;
 mod loopback;
 #[path = "../support/mailbox.rs"]
 mod mailbox;
+#[path = "../support/mta.rs"]
+mod mta;
 #[path = "../support/nsd.rs"]
 mod nsd;
 #[path = "../support/other_milter.rs"]
 mod other_milter;
 #[path = "../support/postfix.rs"]
 mod postfix;
+#[path = "../support/sendmail.rs"]
+mod sendmail;
 #[path = "../support/signal.rs"]
 mod signal;
 #[path = "../support/smtp.rs"]

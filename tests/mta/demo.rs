@@ -1,6 +1,6 @@
 //! The main job once, told to a person: `contrib/demo` runs this and shows what it prints.
 
-use crate::house::{House, Plan};
+use crate::house::{House, Kind};
 use crate::smtp::Client;
 use crate::world::{self, ED25519, EVIL, FORWARDER, LIST, RSA, SENDER};
 
@@ -81,7 +81,7 @@ fn scenes() -> Vec<Scene> {
 
 #[test]
 fn five_mails_come_in() {
-    let house = House::open(&Plan::PLAIN);
+    let house = House::plain(Kind::Postfix);
     tell("A real Postfix, a DNS server and alignd run on loopback addresses.\n\nDNS says:\n");
     let records = world::POLICIES.lines().filter(|line| !line.is_empty());
     tell(&indented(records.take(8)));
@@ -105,7 +105,7 @@ fn five_mails_come_in() {
             answer.0
         ));
         let id = answer.queue_id();
-        let header = house.postfix.delivered(&id).header();
+        let header = house.mta.delivered(&id).header();
         tell(&indented(header.trim_end().lines()));
         assert!(header.contains(scene.expected), "{header}");
         house.verdict(&id);

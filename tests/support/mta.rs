@@ -1,0 +1,38 @@
+//! What the tests need of an MTA, whichever it is.
+
+use crate::mailbox::Mail;
+use crate::smtp::{Client, Session};
+use crate::wait;
+use std::path::PathBuf;
+
+/// The file of alignd's socket in `Mta::sockets`.
+pub const ALIGND: &str = "milter.sock";
+/// The file of another milter's socket there.
+pub const OTHER: &str = "other.sock";
+
+/// A running MTA that ends with the value.
+pub trait Mta: Send + Sync {
+    /// An SMTP session as `client`, who has said HELO.
+    fn session(&self, client: &Client) -> Session;
+
+    /// Hands mail over as a program of the same host does, by sendmail(1).
+    fn submit(&self, from: &str, message: &[u8]);
+
+    /// The directory where milters have their sockets.
+    fn sockets(&self) -> PathBuf;
+
+    /// A process in its mount namespace.
+    fn namespace(&self) -> u32;
+
+    /// Everything delivered so far.
+    fn mailbox(&self) -> Vec<Mail>;
+
+    /// The mail with this queue id as it was delivered; waits for it.
+    fn delivered(&self, queue_id: &str) -> Mail {
+        let id = format!(" id {queue_id}");
+        let is_it = |mail: &Mail| mail.fields("Received").iter().any(|r| r.contains(&id));
+        wait::until(&format!("delivery of {queue_id}"), || {
+            self.mailbox().into_iter().find(is_it)
+        })
+    }
+}
