@@ -8,7 +8,7 @@
 //! - formats, bytes to types and back: [`message`], [`dns`], [`site_key`]
 //! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
 //! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`]
-//! - adapters, one outside thing each: [`resolver`], [`store`]
+//! - adapters, one outside thing each: [`resolver`], [`store`], [`deliver`]
 //! - entrances, each with a loop of its own: [`milter`]
 //! - the root, which puts all of it together: [`config`], [`daemon`], [`cli`]
 //!
@@ -28,6 +28,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod deliver;
 pub mod dns;
 pub mod domain;
 pub mod message;

@@ -21,6 +21,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("outcome", 3),
     ("report", 3),
     ("verdict", 3),
+    ("deliver", 4),
     ("resolver", 4),
     ("store", 4),
     ("milter", 6),
@@ -113,6 +114,8 @@ fn rooms_keep_their_own() {
         ("rusqlite::", "store"),
         ("indymilter::", "milter"),
         ("hickory_resolver::", "resolver"),
+        ("lettre::", "deliver"),
+        ("mail_auth::", "deliver"),
     ];
     for source in sources() {
         let place = source.path.display();
