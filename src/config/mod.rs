@@ -13,8 +13,12 @@ pub mod value;
 
 use crate::auth::arc::ArcSettings;
 use crate::auth::dkim::DkimSettings;
+use crate::domain::DomainName;
 use crate::milter::settings::{MilterSettings, TrustSettings};
 use crate::policy::PolicySettings;
+use crate::report::aggregate::{Format, Reporter};
+use crate::report::destination::PlainAddress;
+use crate::report::period::{SendSchedule, SendWindow};
 use crate::resolver::DnsSettings;
 use crate::store::StoreSettings;
 use crate::word::words;
@@ -33,6 +37,7 @@ pub struct Config {
     pub arc: ArcSettings,
     pub policy: PolicySettings,
     pub store: StoreSettings,
+    pub report: ReportSettings,
     pub metrics: MetricsSettings,
     pub log: LogSettings,
 }
@@ -42,6 +47,62 @@ pub struct Config {
 pub struct IdentitySettings {
     /// The authserv-id of our Authentication-Results, RFC 8601 §2.5.
     pub authserv_id: String,
+    /// Who reports, for people; empty: not set.
+    pub org_name: String,
+    /// The domain in whose name reports are sent.
+    pub report_domain: Option<DomainName>,
+    /// Whom readers of reports may write to.
+    pub contact: Option<PlainAddress>,
+}
+
+/// `[report]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportSettings {
+    pub enabled: bool,
+    /// `send_window`, `timezone` and `settle`.
+    pub schedule: SendSchedule,
+    pub format: Format,
+    pub envelope_to: bool,
+    /// Fewer messages of a domain in a day are not reported.
+    pub min_messages: u64,
+    /// Policy domains, and all below them, that get no reports.
+    pub skip_domains: Vec<DomainName>,
+    /// If there are any: the only policy domains, and those below them, that get reports.
+    pub only_domains: Vec<DomainName>,
+    pub max_destinations: usize,
+}
+
+impl Default for ReportSettings {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            schedule: SendSchedule {
+                window: SendWindow::NIGHT,
+                zone: chrono_tz::UTC,
+                settle: 15 * 60 * 1_000_000,
+            },
+            format: Format::Rfc9990,
+            envelope_to: false,
+            min_messages: 1,
+            skip_domains: Vec::new(),
+            only_domains: Vec::new(),
+            max_destinations: 10,
+        }
+    }
+}
+
+impl IdentitySettings {
+    /// Who reports, when everything that a report says about it is set; else the first that isn't.
+    pub fn reporter(&self) -> Result<Reporter, &'static str> {
+        if self.org_name.is_empty() {
+            return Err("org_name");
+        }
+        Ok(Reporter {
+            org_name: self.org_name.clone(),
+            contact: self.contact.as_ref().ok_or("contact")?.to_string(),
+            domain: self.report_domain.clone().ok_or("report_domain")?,
+        })
+    }
 }
 
 /// `[metrics]`
@@ -96,6 +157,9 @@ impl Config {
         Self {
             identity: IdentitySettings {
                 authserv_id: host_name.to_owned(),
+                org_name: String::new(),
+                report_domain: None,
+                contact: None,
             },
             milter: MilterSettings::default(),
             trust: TrustSettings::default(),
@@ -104,6 +168,7 @@ impl Config {
             arc: ArcSettings::default(),
             policy: PolicySettings::default(),
             store: StoreSettings::default(),
+            report: ReportSettings::default(),
             metrics: MetricsSettings::default(),
             log: LogSettings {
                 level: LogLevel::Info,

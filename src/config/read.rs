@@ -5,14 +5,20 @@
 
 use super::file::{Reader, Section};
 use super::value::{Fault, Value};
-use super::{Config, IdentitySettings, LogFormat, LogLevel, LogSettings, MetricsSettings};
+use super::{
+    Config, IdentitySettings, LogFormat, LogLevel, LogSettings, MetricsSettings, ReportSettings,
+};
 use crate::auth::arc::ArcSettings;
 use crate::auth::dkim::DkimSettings;
 use crate::auth::dmarc::DiscoveryMethod;
+use crate::domain::DomainName;
 use crate::milter::settings::{
     HostPattern, MilterSettings, SenderPattern, SocketSpec, TrustSettings,
 };
 use crate::policy::{AuthorAction, FailAction, PolicySettings, TemperrorAction};
+use crate::report::aggregate::Format;
+use crate::report::destination::PlainAddress;
+use crate::report::period::{SendSchedule, SendWindow};
 use crate::resolver::DnsSettings;
 use crate::store::{Durability, OnFailure, StoreSettings};
 use std::net::SocketAddr;
@@ -31,6 +37,7 @@ pub fn config(reader: &mut Reader<'_>, defaults: Config) -> Config {
         arc: reader.section("arc", |s| arc(s, defaults.arc)),
         policy: reader.section("policy", |s| policy(s, defaults.policy)),
         store: reader.section("store", |s| store(s, defaults.store)),
+        report: reader.section("report", |s| report(s, defaults.report)),
         metrics: reader.section("metrics", metrics),
         log: reader.section("log", |s| log(s, defaults.log)),
     }
@@ -39,6 +46,9 @@ pub fn config(reader: &mut Reader<'_>, defaults: Config) -> Config {
 fn identity(s: &mut Section<'_, '_>, d: IdentitySettings) -> IdentitySettings {
     IdentitySettings {
         authserv_id: s.or("authserv_id", d.authserv_id, authserv_id),
+        org_name: s.or("org_name", d.org_name, org_name),
+        report_domain: s.or("report_domain", d.report_domain, |v| optional(v, domain)),
+        contact: s.or("contact", d.contact, |v| optional(v, address)),
     }
 }
 
@@ -141,6 +151,38 @@ fn store(s: &mut Section<'_, '_>, d: StoreSettings) -> StoreSettings {
     }
 }
 
+fn report(s: &mut Section<'_, '_>, d: ReportSettings) -> ReportSettings {
+    ReportSettings {
+        enabled: s.or("enabled", d.enabled, |v| v.boolean()),
+        schedule: SendSchedule {
+            window: s.or("send_window", d.schedule.window, |v| {
+                let window = SendWindow::parse(v.text()?);
+                window.map_err(|problem| v.fault(problem.to_string()))
+            }),
+            zone: s.or("timezone", d.schedule.zone, |v| {
+                let zone = v.text().ok().and_then(|name| name.parse().ok());
+                zone.ok_or_else(|| v.unlike("a time zone such as \"Europe/Berlin\" or \"UTC\""))
+            }),
+            settle: s.or("settle", d.schedule.settle, |v| {
+                let settle = v.duration(Duration::ZERO..=2 * DAY)?;
+                Ok(i64::try_from(settle.as_micros()).unwrap_or(i64::MAX))
+            }),
+        },
+        format: s.or("format", d.format, |v| {
+            v.one_of(Format::ALL, Format::as_str)
+        }),
+        envelope_to: s.or("envelope_to", d.envelope_to, |v| v.boolean()),
+        min_messages: s.or("min_messages", d.min_messages, |v| {
+            v.integer(1..=1_000_000_000)
+        }),
+        skip_domains: s.or("skip_domains", d.skip_domains, |v| v.list(domain)),
+        only_domains: s.or("only_domains", d.only_domains, |v| v.list(domain)),
+        max_destinations: s.or("max_destinations", d.max_destinations, |v| {
+            count(v, 1..=100)
+        }),
+    }
+}
+
 fn metrics(s: &mut Section<'_, '_>) -> MetricsSettings {
     MetricsSettings {
         listen: s.or("listen", None, |v| {
@@ -176,6 +218,34 @@ fn authserv_id(v: Value<'_>) -> Result<String, Fault> {
         .ok_or_else(|| {
             v.unlike("a name such as \"mx.example.org\", letters, digits, dots, hyphens")
         })
+}
+
+/// What stands in quotes, or nothing: "".
+fn optional<T>(
+    v: Value<'_>,
+    read: impl Fn(Value<'_>) -> Result<T, Fault>,
+) -> Result<Option<T>, Fault> {
+    if v.is_text("") {
+        return Ok(None);
+    }
+    read(v).map(Some)
+}
+
+fn org_name(v: Value<'_>) -> Result<String, Fault> {
+    let text = v.text().ok();
+    text.filter(|text| text.chars().count() <= 255 && !text.chars().any(char::is_control))
+        .map(str::to_owned)
+        .ok_or_else(|| v.unlike("a name of at most 255 characters, on one line"))
+}
+
+fn domain(v: Value<'_>) -> Result<DomainName, Fault> {
+    let read = v.text().ok().and_then(|text| DomainName::parse(text).ok());
+    read.ok_or_else(|| v.unlike("a domain such as \"example.org\""))
+}
+
+fn address(v: Value<'_>) -> Result<PlainAddress, Fault> {
+    let read = v.text().ok().and_then(PlainAddress::parse);
+    read.ok_or_else(|| v.unlike("an address such as \"postmaster@example.org\""))
 }
 
 fn sockets(v: Value<'_>) -> Result<Vec<SocketSpec>, Fault> {

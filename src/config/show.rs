@@ -27,6 +27,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("arc", arc(config)),
         ("policy", policy(config)),
         ("store", store(config)),
+        ("report", report(config)),
         ("metrics", metrics(config)),
         ("log", log(config)),
     ];
@@ -44,7 +45,13 @@ pub fn settings(config: &Config) -> Vec<Setting> {
 type Written = Vec<(&'static str, String)>;
 
 fn identity(config: &Config) -> Written {
-    vec![("authserv_id", quoted(&config.identity.authserv_id))]
+    let s = &config.identity;
+    vec![
+        ("authserv_id", quoted(&s.authserv_id)),
+        ("org_name", quoted(&s.org_name)),
+        ("report_domain", optional(s.report_domain.as_ref())),
+        ("contact", optional(s.contact.as_ref())),
+    ]
 }
 
 fn milter(config: &Config) -> Written {
@@ -127,6 +134,23 @@ fn store(config: &Config) -> Written {
     ]
 }
 
+fn report(config: &Config) -> Written {
+    let s = &config.report;
+    let settle = Duration::from_micros(u64::try_from(s.schedule.settle).unwrap_or_default());
+    vec![
+        ("enabled", s.enabled.to_string()),
+        ("send_window", quoted(s.schedule.window)),
+        ("timezone", quoted(s.schedule.zone)),
+        ("settle", duration(settle)),
+        ("format", quoted(s.format)),
+        ("envelope_to", s.envelope_to.to_string()),
+        ("min_messages", s.min_messages.to_string()),
+        ("skip_domains", list(&s.skip_domains)),
+        ("only_domains", list(&s.only_domains)),
+        ("max_destinations", s.max_destinations.to_string()),
+    ]
+}
+
 fn metrics(config: &Config) -> Written {
     let listen = match config.metrics.listen {
         Some(address) => quoted(address),
@@ -140,6 +164,11 @@ fn log(config: &Config) -> Written {
         ("level", quoted(config.log.level)),
         ("format", quoted(config.log.format)),
     ]
+}
+
+/// Not set is "".
+fn optional(value: Option<&impl Display>) -> String {
+    value.map_or_else(|| quoted(""), quoted)
 }
 
 /// A basic string of TOML.
@@ -174,6 +203,16 @@ mod tests {
     const OTHER: &str = r#"
         [identity]
         authserv_id = "a.example"
+        org_name = "A \"quoted\" Ä"
+        report_domain = "Reports.A.example"
+        contact = "postmaster@a.example"
+        [report]
+        enabled = true
+        send_window = "22:00-02:00"
+        timezone = "Asia/Kathmandu"
+        settle = "0s"
+        format = "rfc7489"
+        skip_domains = ["spam.example"]
         [milter]
         listen = ["inet:[::1]:8893", "unix:/run/a \"b\".sock"]
         socket_mode = "660"

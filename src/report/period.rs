@@ -106,6 +106,12 @@ impl SendSchedule {
 }
 
 impl SendWindow {
+    /// `01:00-05:00`: when most mail servers have least to do.
+    pub const NIGHT: Self = Self {
+        start: 60,
+        length: 4 * 60,
+    };
+
     /// Reads `HH:MM-HH:MM`; `24:00` is the end of the day, `00:00-24:00` always.
     pub fn parse(text: &str) -> Result<Self, WindowError> {
         let (start, end) = text.split_once('-').ok_or(WindowError::NotTwoTimes)?;

@@ -43,7 +43,32 @@ const WRONG: &[(&str, &str, &str)] = &[
         "",
         "1:2: unknown section [milters]; did you mean [milter]?",
     ),
-    ("reports", "", "1:2: unknown section [reports]"),
+    (
+        "reports",
+        "",
+        "1:2: unknown section [reports]; did you mean [report]?",
+    ),
+    ("backups", "", "1:2: unknown section [backups]"),
+    (
+        "report",
+        "send_window = \"1-5\"",
+        "2:15: report.send_window: expected two local times, such as \"01:00-05:00\"",
+    ),
+    (
+        "report",
+        "timezone = \"CEST\"",
+        "2:12: report.timezone: expected a time zone such as \"Europe/Berlin\" or \"UTC\", found \"CEST\"",
+    ),
+    (
+        "report",
+        "skip_domains = [\"a b\"]",
+        "2:17: report.skip_domains: expected a domain such as \"example.org\", found \"a b\"",
+    ),
+    (
+        "identity",
+        "contact = \"Postmaster <p@a.example>\"",
+        "2:11: identity.contact: expected an address such as \"postmaster@example.org\", found \"Postmaster <p@a.example>\"",
+    ),
     (
         "dns",
         "timeout = 5",

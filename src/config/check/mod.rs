@@ -73,6 +73,7 @@ pub fn findings(loaded: &Loaded, host: &Host) -> Vec<Finding> {
     trust(&mut findings);
     dns(&mut findings);
     policy(&mut findings);
+    report(&mut findings);
     store::check(&mut findings, host);
     let mut found = findings.found;
     found.sort_by_key(|finding| finding.severity);
@@ -233,6 +234,33 @@ fn policy(findings: &mut Findings<'_>) {
     }
 }
 
+fn report(findings: &mut Findings<'_>) {
+    let config = &findings.loaded.config;
+    let settings = config.report.clone();
+    if !settings.enabled {
+        return;
+    }
+    if let Err(missing) = config.identity.reporter() {
+        findings.add(
+            Severity::Error,
+            ("identity", missing),
+            "reports can't be sent without it: every report says who sends it",
+            "set org_name, report_domain and contact in [identity], or report.enabled = false",
+        );
+    }
+    if let Some(skipped) = settings.only_domains.iter().find(|only| {
+        let mut skip = settings.skip_domains.iter();
+        skip.any(|skip| only.is_within(skip))
+    }) {
+        findings.add(
+            Severity::Warning,
+            ("report", "skip_domains"),
+            format!("{skipped} is in report.only_domains too, and gets no report"),
+            "name it in one of the two",
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,6 +287,7 @@ mod tests {
         identity(&mut findings, &host);
         trust(&mut findings);
         policy(&mut findings);
+        report(&mut findings);
         let found: Vec<String> = findings
             .found
             .iter()
@@ -268,6 +297,29 @@ mod tests {
         for (found, expected) in found.iter().zip(expected) {
             assert!(found.starts_with(expected), "{text}: {found}");
         }
+    }
+
+    #[test]
+    fn reports_need_a_sender() {
+        const ALL: &str = "[identity]\norg_name = \"A\"\nreport_domain = \"a.example\"\n\
+                           contact = \"p@a.example\"\n";
+        check("[report]\nskip_domains = [\"a.example\"]\n", &[]);
+        check(
+            "[report]\nenabled = true\n",
+            &["Error identity.org_name None: reports can't be sent without it"],
+        );
+        check(
+            "[identity]\norg_name = \"A\"\ncontact = \"p@a.example\"\n[report]\nenabled = true\n",
+            &["Error identity.report_domain None: reports can't be sent without it"],
+        );
+        check(&format!("{ALL}[report]\nenabled = true\n"), &[]);
+        check(
+            &format!(
+                "{ALL}[report]\nenabled = true\nskip_domains = [\"b.example\"]\n\
+                 only_domains = [\"a.b.example\"]\n"
+            ),
+            &["Warning report.skip_domains Some(7): a.b.example is in report.only_domains too"],
+        );
     }
 
     #[test]
