@@ -82,7 +82,8 @@ words! {
     /// Whether a message alone is reason enough to send a report about it.
     Weight {
         Triggers = "triggers",
-        /// It is itself a report, or a bounce, and passes DMARC: counted in a report, never the cause of one.
+        /// It is itself a report, or a bounce, and passes DMARC, or it is a bounce of our own report mail:
+        /// counted in a report, never the cause of one.
         IncludedOnly = "included_only",
     }
 }

@@ -93,7 +93,11 @@ fn verdict<R>(
         conclusion.evaluation.as_ref(),
         &decision,
     );
-    let weight = Weight::of(facts.nature, conclusion.evaluation.as_ref());
+    let weight = if facts.bounces_a_report {
+        Weight::IncludedOnly
+    } else {
+        Weight::of(facts.nature, conclusion.evaluation.as_ref())
+    };
     let verdict = Verdict {
         id: VerdictId::mint(now, random),
         received: now,

@@ -22,6 +22,7 @@ use crate::message::HeaderField;
 use crate::message::author::{Author, author};
 use crate::message::identifiers::{Nature, list_id, message_id, nature};
 use crate::policy::decide::{ClientAddress, Situation};
+use crate::report::bounce::Claim;
 use crate::resolver::Deadline;
 use crate::store::{Skip, SkipReason};
 use crate::time::Timestamp;
@@ -55,6 +56,8 @@ pub struct Transaction<R> {
     is_believed: bool,
     envelope: Envelope,
     recipient_domains: HashSet<DomainName>,
+    /// A recipient so far was no return path of our report mail.
+    is_for_others: bool,
     header: Header,
     /// Asked at the first recipient, if the client is known by then.
     answers: Option<Asking<EnvelopeAnswers>>,
@@ -76,6 +79,10 @@ pub struct Facts {
     pub message_id: Option<String>,
     pub list_id: Option<String>,
     pub nature: Nature,
+    /// From `<>`, to nobody but return paths of our report mail: whatever the rest of it says, it can't
+    /// cause the next report, or a bouncing one would never stop. Whether the seals are ours doesn't matter:
+    /// nobody reads mail there.
+    pub bounces_a_report: bool,
     /// Octets of header and body so far.
     pub size: u64,
     /// Places of the Authentication-Results fields to be removed, highest first.
@@ -147,6 +154,7 @@ impl Connection {
             settings,
             begun,
             recipient_domains: HashSet::new(),
+            is_for_others: false,
             header: Header::default(),
             answers: None,
         }
@@ -157,6 +165,7 @@ impl<R: Resolver + 'static> Transaction<R> {
     /// RCPT, of a recipient that the MTA accepts.
     pub fn rcpt(&mut self, path: &str) {
         self.envelope.recipients = self.envelope.recipients.saturating_add(1);
+        self.is_for_others |= Claim::read(path).is_none();
         if let Some(mailbox) = Mailbox::parse(path) {
             self.remember(mailbox);
         }
@@ -211,6 +220,7 @@ impl<R: Resolver + 'static> Transaction<R> {
                 message_id: message_id(&fields),
                 list_id: list_id(&fields),
                 nature,
+                bounces_a_report: is_null && !self.is_for_others,
                 size,
                 forged,
             },

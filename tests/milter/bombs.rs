@@ -124,6 +124,10 @@ fn bombs() -> Vec<Bomb> {
         bomb("10,000 Received", "Received", 10_000, |n| {
             format!(" from h{n} (h{n} [192.0.2.1]) by x; Sun, 22 Nov 2026 12:00:00 +0000")
         }),
+        Bomb {
+            what: "50 sets of ARC",
+            fields: Box::new((0..150).map(arc_field)),
+        },
         bomb("10,000 List-Id", "List-Id", 10_000, |n| {
             format!(" L <l{n}.example>")
         }),
@@ -151,6 +155,25 @@ fn bombs() -> Vec<Bomb> {
     ]
 }
 
+/// The fields of set after set, each with a key of its own to ask for.
+fn arc_field(number: usize) -> (&'static str, String) {
+    let instance = number / 3 + 1;
+    let cv = if instance == 1 { "none" } else { "pass" };
+    let signed = format!("a=rsa-sha256; d=d{instance}.{DEEP}.example; s=s; b=AAAA");
+    let results = "x".repeat(50_000);
+    match number % 3 {
+        0 => (
+            "ARC-Authentication-Results",
+            format!(" i={instance}; mx.example; spf=pass ({results})"),
+        ),
+        1 => (
+            "ARC-Message-Signature",
+            format!(" i={instance}; c=relaxed/relaxed; h=from; bh={HASH}; {signed}"),
+        ),
+        _ => ("ARC-Seal", format!(" i={instance}; cv={cv}; {signed}")),
+    }
+}
+
 async fn start() -> (Running, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let resolver = Counting {
@@ -159,6 +182,7 @@ async fn start() -> (Running, Arc<AtomicUsize>) {
     };
     let mut settings = settings();
     settings.local_parts = true;
+    settings.arc.enabled = true;
     (start_with(resolver, settings).await, asked)
 }
 
@@ -289,7 +313,7 @@ const FORGED: &str = "Authentication-Results";
 const HASH: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 
 /// DNS look-ups for one message.
-const MAX_QUESTIONS: usize = 400;
+const MAX_QUESTIONS: usize = 450;
 
 /// Octets of our results field.
 const MAX_RESULTS: usize = 16 * 1024;

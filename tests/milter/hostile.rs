@@ -152,44 +152,78 @@ async fn send_header(session: &mut Session, message: &Message<'_>) {
     session.end_of_header().await;
 }
 
+/// The results of a message whose body comes in these pieces, the last one with the end of the message or
+/// before it.
+async fn results_in_pieces(running: &Running, file: &[u8], cuts: &[usize], at_end: bool) -> String {
+    let message = Message::parse(file);
+    let mut session = running.session(Mta::Postfix).await;
+    session.begin(&Mail::plain("<a@elsewhere.example>")).await;
+    send_header(&mut session, &message).await;
+    let mut from = 0;
+    for cut in cuts {
+        session.body(&message.body[from..*cut]).await;
+        from = *cut;
+    }
+    if at_end {
+        session.raw.send('E', &message.body[from..]).await;
+    } else {
+        session.body(&message.body[from..]).await;
+        session.raw.send('E', b"").await;
+    }
+    let results = session.read_answer().await.results();
+    session.quit().await;
+    results
+}
+
 #[test]
 fn a_verdict_does_not_depend_on_how_the_body_is_cut() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let key = SigningKey::generate("ed25519");
-    let body = "A line  with spaces \r\n\r\n\r\n\tand tabs\t \r\nthe end\r\n\r\n\r\n";
+    let body =
+        "A line  with spaces \r\n\r\n\r\n\tand tabs\t \r\nbare \r and \n\r\nthe end\r\n\r\n\r\n";
     let mail = format!("From: a@good.example\r\nSubject: \r\n folded\r\n\r\n{body}");
-    let signed = ["relaxed/relaxed", "simple/simple"].map(|canon| {
-        let tags = format!("v=1; a=ed25519-sha256; c={canon}; d=good.example; s=s; h=from:subject; bh={{bh}}; b={{b}}");
+    let sign = |more: &str| {
+        let tags = format!(
+            "v=1; a=ed25519-sha256; d=good.example; s=s; h=from:subject; {more}; bh={{bh}}; b={{b}}"
+        );
         key.sign(mail.as_bytes(), &tags)
-    });
+    };
+    let simple = sign("c=simple/simple");
+    let mut broken = simple.clone();
+    broken.extend(b"\r\nmore\r\n");
+    let files = [simple, broken, sign("c=relaxed/relaxed")];
     let running = runtime.block_on(start_with_key(&key));
+    let whole: Vec<String> = files
+        .iter()
+        .map(|file| runtime.block_on(results_in_pieces(&running, file, &[], false)))
+        .collect();
+    for (results, expected) in whole.iter().zip(["pass", "fail", "pass"]) {
+        assert!(results.contains(&format!("dkim={expected}")), "{results}");
+    }
+    let check = |which: usize, cuts: &[usize], at_end: bool| {
+        let cut = results_in_pieces(&running, &files[which], cuts, at_end);
+        assert_eq!(
+            runtime.block_on(cut),
+            whole[which],
+            "{which} cut at {cuts:?}"
+        );
+    };
+    let everywhere: Vec<usize> = (0..=body.len()).collect();
+    for which in 0..files.len() {
+        check(which, &everywhere, false);
+        check(which, &everywhere, true);
+        for cut in &everywhere {
+            check(which, &[*cut], cut % 2 == 0);
+        }
+    }
     let mut runner = TestRunner::new(cases(100));
     let cuts = vec(0..=body.len(), 0..8);
     runner
         .run(
-            &(0..2_usize, cuts, any::<bool>()),
+            &(0..files.len(), cuts, any::<bool>()),
             |(which, mut cuts, at_end)| {
                 cuts.sort_unstable();
-                let message = Message::parse(&signed[which]);
-                runtime.block_on(async {
-                    let mut session = running.session(Mta::Postfix).await;
-                    session.begin(&Mail::plain("<a@elsewhere.example>")).await;
-                    send_header(&mut session, &message).await;
-                    let mut from = 0;
-                    for cut in cuts {
-                        session.body(&message.body[from..cut]).await;
-                        from = cut;
-                    }
-                    if at_end {
-                        session.raw.send('E', &message.body[from..]).await;
-                    } else {
-                        session.body(&message.body[from..]).await;
-                        session.raw.send('E', b"").await;
-                    }
-                    let results = session.read_answer().await.results();
-                    assert!(results.contains("dkim=pass"), "{results}");
-                    session.quit().await;
-                });
+                check(which, &cuts, at_end);
                 Ok(())
             },
         )

@@ -136,3 +136,30 @@ async fn only_mail_that_passes_is_believed_to_be_a_report() {
         assert_eq!(stored.verdict.weight.as_str(), weight, "{from} {field:?}");
     }
 }
+
+/// A report that bounces must not cause the next one, however the bounce is authenticated.
+#[tokio::test]
+async fn bounces_of_our_report_mail_cause_no_report() {
+    let running = start(settings()).await;
+    let mut session = running.session(Mta::Postfix).await;
+    let ours = "<bounce+12-00112233445566778899aabbccddeeff@r.example>";
+    let cases = [
+        ("<>", vec![ours], "included_only"),
+        ("<>", vec![ours, ours], "included_only"),
+        ("<>", vec![ours, "<user@r.example>"], "triggers"),
+        ("<>", vec!["<user@r.example>"], "triggers"),
+        ("<a@evil.example>", vec![ours], "triggers"),
+    ];
+    for (sender, recipients, _) in &cases {
+        let mut mail = Mail::plain(sender).field("From", " MAILER-DAEMON@quarantine.example");
+        mail.to = recipients.clone();
+        session.deliver(&mail).await;
+    }
+    session.quit().await;
+    let stopped = running.stop().await;
+    assert_eq!(stopped.verdicts.len(), cases.len());
+    for (stored, (sender, recipients, weight)) in stopped.verdicts.iter().zip(cases) {
+        let found = stored.verdict.weight.as_str();
+        assert_eq!(found, weight, "{sender} to {recipients:?}");
+    }
+}
