@@ -54,7 +54,8 @@ impl Nsd {
         nsd
     }
 
-    /// Where it answers, UDP and TCP.
+    /// Where it answers, UDP and TCP; run as root, at port 53 of that address as well, for programs
+    /// that know no other.
     pub fn address(&self) -> SocketAddrV4 {
         self.address
     }
@@ -79,10 +80,16 @@ $TTL 300
 ";
 
 fn settings(home: &str, address: SocketAddrV4) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    let usual = if nix::unistd::geteuid().is_root() {
+        format!("ip-address: {ip}@53")
+    } else {
+        String::new()
+    };
     format!(
         "server:
-  ip-address: {}
-  port: {}
+  ip-address: {ip}@{port}
+  {usual}
   server-count: 1
   username: \"\"
   chroot: \"\"
@@ -99,8 +106,6 @@ remote-control:
 zone:
   name: \".\"
   zonefile: zone
-",
-        address.ip(),
-        address.port()
+"
     )
 }
