@@ -83,9 +83,9 @@ pub const RESULTS: &str = "Authentication-Results";
 /// The colon and the line end of a field.
 const SEPARATORS: usize = 3;
 
-/// Postfix and Sendmail stop long before: at 100 KiB a field, 32 KiB a header.
-const MAX_OCTETS: usize = 4 * 1024 * 1024;
-const MAX_FIELDS: usize = 50_000;
+/// Postfix stops at 100 KiB a field, Sendmail at 32 KiB a header, Exim at this.
+const MAX_OCTETS: usize = 1024 * 1024;
+const MAX_FIELDS: usize = 20_000;
 
 #[cfg(test)]
 mod tests {
@@ -117,14 +117,14 @@ mod tests {
         let mut header = Header::default();
         header.push(b"DKIM-Signature", b" v=1", forged);
         header.push(b"From", b" a@b.example", forged);
-        let long = vec![b'x'; 1024 * 1024];
-        for _ in 0..10 {
+        let long = vec![b'x'; 256 * 1024];
+        for _ in 0..40 {
             header.push(b"X", &long, forged);
         }
         header.push(b"From", b" c@d.example", forged);
         header.push(b"Authentication-Results", b" mx.example; none", forged);
         assert!(header.octets() > 10 * 1024 * 1024);
-        assert_eq!((header.left_out(), header.forged()), (7, vec![1]));
+        assert_eq!((header.left_out(), header.forged()), (37, vec![1]));
         let fields = header.into_fields();
         assert_eq!(fields.iter().filter(|f| f.is("From")).count(), 2);
         assert!(!fields.iter().any(|f| f.is("DKIM-Signature")));

@@ -59,6 +59,56 @@ async fn what_is_no_milter_protocol_ends_the_connection_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn no_more_is_agreed_on_than_was_offered_whatever_was() {
+    let all = u32::MAX;
+    for [version, actions, options] in [
+        [2, 0, 0],
+        [6, 0, 0],
+        [7, 0x1ff, 0x1f_ffff],
+        [all, all, all],
+        [3, 0x8000_0000, 0x8000_0000],
+        // Sendmail's large packets.
+        [6, 0x1ff, 0x301f_ffff],
+        [6, 1, 0x0f_f080],
+    ] {
+        let running = start(settings()).await;
+        let mut raw = running
+            .raw("unix")
+            .await
+            .offering(version, actions, options);
+        let agreed = raw.negotiate().await.payload;
+        let word = |at: usize| u32::from_be_bytes(agreed[at..at + 4].try_into().unwrap());
+        assert!(word(0) <= version.min(6));
+        // An MTA that offers nothing known is one of the first, which knew these without a word.
+        let actions = if actions & 0x1ff == 0 { 0x1f } else { actions };
+        let options = if options & 0x1f_ffff == 0 {
+            0x7f
+        } else {
+            options
+        };
+        assert_eq!((word(4) & !actions, word(8) & !options), (0, 0));
+        for (kind, payload) in [
+            ('H', &b"mx\0"[..]),
+            ('M', b"<a@b.example>\0"),
+            ('R', b"<a@b.example>\0"),
+            ('L', b"From\0 a@good.example\0"),
+            ('N', b""),
+            ('E', b""),
+        ] {
+            raw.send(kind, payload).await;
+        }
+        raw.stop_sending().await;
+        let mut last = 'O';
+        while let Ok(packet) = raw.try_read().await {
+            last = packet.kind;
+        }
+        assert_eq!(last, 'c', "{version:x} {actions:x} {options:x}");
+        drop(raw);
+        assert_eq!(running.stop().await.verdicts.len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn packets_that_only_libmilter_takes_are_taken() {
     for options in [0x1f_ffff, 0x10_0000] {
         let running = start(settings()).await;
