@@ -7,10 +7,13 @@
 use crate::dns::{Answer, Lookup, LookupError, MxRecord, QueryName, Resolver, TxtRecord};
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer, RetryDnsHandle};
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::{TokioResolver, lookup::Lookup as Response};
+use hickory_resolver::proto::op::{DnsRequestOptions, Query, ResponseCode};
+use hickory_resolver::proto::rr::domain::usage::{IN_ADDR_ARPA_127, IP6_ARPA_1};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
+use hickory_resolver::{NameServerPool, PoolContext, TlsConfig, TokioResolver};
 use moka::Expiry;
 use moka::future::Cache;
 use std::fmt;
@@ -39,6 +42,8 @@ pub struct ResolverError(String);
 #[derive(Clone)]
 pub struct LiveResolver {
     upstream: TokioResolver,
+    /// The same servers, for names that hickory answers by itself.
+    servers: RetryDnsHandle<NameServerPool<TokioRuntimeProvider>>,
     cache: Cache<Question, Entry>,
 }
 
@@ -63,26 +68,41 @@ impl Default for DnsSettings {
 impl LiveResolver {
     /// Reads resolv.conf unless the settings name servers. Must be called within a tokio runtime.
     pub fn new(settings: &DnsSettings) -> Result<Self, ResolverError> {
-        let provider = TokioRuntimeProvider::default();
-        let mut builder = if settings.servers.is_empty() {
-            TokioResolver::builder(provider).map_err(|error| {
+        let (config, mut options) = if settings.servers.is_empty() {
+            read_system_conf().map_err(|error| {
                 ResolverError(format!(
                     "/etc/resolv.conf cannot be used: {error}; name servers in dns.servers instead"
                 ))
             })?
         } else {
-            TokioResolver::builder_with_config(configured(&settings.servers), provider)
+            (configured(&settings.servers), ResolverOpts::default())
         };
-        set_options(builder.options_mut(), settings);
-        let upstream = builder
+        set_options(&mut options, settings);
+        let no_resolver = |error| ResolverError(format!("no resolver from dns.servers: {error}"));
+        let provider = TokioRuntimeProvider::default();
+        let servers = NameServerPool::from_config(
+            config.name_servers().to_vec(),
+            Arc::new(PoolContext::new(
+                options.clone(),
+                TlsConfig::new().map_err(no_resolver)?,
+            )),
+            provider.clone(),
+        );
+        let servers = RetryDnsHandle::new(servers, options.attempts);
+        let upstream = TokioResolver::builder_with_config(config, provider)
+            .with_options(options)
             .build()
-            .map_err(|error| ResolverError(format!("no resolver from dns.servers: {error}")))?;
+            .map_err(no_resolver)?;
         let cache = Cache::builder()
             .max_capacity(settings.cache_entries)
             .weigher(|_: &Question, entry: &Entry| entry.weight())
             .expire_after(ByTtl)
             .build();
-        Ok(Self { upstream, cache })
+        Ok(Self {
+            upstream,
+            servers,
+            cache,
+        })
     }
 
     /// Answers held at the moment, about.
@@ -127,11 +147,26 @@ impl LiveResolver {
             return (Err(LookupError::BadAnswer), Duration::ZERO);
         };
         asked.set_fqdn(true);
+        if IN_ADDR_ARPA_127.zone_of(&asked) || IP6_ARPA_1.zone_of(&asked) {
+            return self.query_servers(asked).await;
+        }
         match self.upstream.lookup(asked.clone(), T::TYPE).await {
-            Ok(response) => positive(&response),
+            Ok(response) => positive(response.answers()),
             Err(error) if hides_alias(&error) && self.is_alias(asked).await => {
                 (Err(LookupError::BadAnswer), FAILURE_TTL)
             }
+            Err(error) => negative(error),
+        }
+    }
+
+    /// A question past hickory's own answer, which is `localhost` for all of 127/8. RFC 6761 has nothing of
+    /// the kind for reverse names, and a host may well have clients there with names of their own.
+    async fn query_servers<T: Kind>(&self, name: Name) -> (Lookup<T>, Duration) {
+        let query = Query::query(name, T::TYPE);
+        let response = self.servers.lookup(query, DnsRequestOptions::default());
+        let response = response.first_answer().await;
+        match response.and_then(|response| Ok(DnsError::from_response(response)?)) {
+            Ok(response) => positive(&response.answers),
             Err(error) => negative(error),
         }
     }
@@ -224,8 +259,7 @@ fn set_options(options: &mut ResolverOpts, settings: &DnsSettings) {
 }
 
 /// The records of the asked type, CNAMEs left out, and how long they hold.
-fn positive<T: Kind>(response: &Response) -> (Lookup<T>, Duration) {
-    let answers = response.answers();
+fn positive<T: Kind>(answers: &[Record]) -> (Lookup<T>, Duration) {
     let of_type = answers
         .iter()
         .filter(|record| record.record_type() == T::TYPE);

@@ -4,9 +4,9 @@
 use alignd::dns::{Answer, LookupError, QueryName, Resolver, TxtRecord};
 use alignd::resolver::{Deadline, DnsSettings, LiveResolver};
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, CNAME, SOA, TXT};
+use hickory_resolver::proto::rr::rdata::{A, CNAME, PTR, SOA, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -106,6 +106,16 @@ fn reply(query: &Message) -> Option<Message> {
             reply.metadata.response_code = ResponseCode::NXDomain;
             reply.add_authority(soa());
         }
+        // Addresses of 127/8.
+        b"5" => {
+            let ptr = RData::PTR(PTR(target));
+            reply.add_answer(Record::from_rdata(name, 300, ptr));
+        }
+        b"6" => {
+            reply.metadata.response_code = ResponseCode::NXDomain;
+            reply.add_authority(soa());
+        }
+        b"7" => reply.metadata.response_code = ResponseCode::ServFail,
         b"nosoa" => reply.metadata.response_code = ResponseCode::NXDomain,
         b"servfail" => reply.metadata.response_code = ResponseCode::ServFail,
         b"refused" => reply.metadata.response_code = ResponseCode::Refused,
@@ -150,6 +160,26 @@ async fn answers_negatives_and_failures_stay_apart() {
     }
     let address = resolver.a(&name("address.example")).await.unwrap();
     assert_eq!(address.records(), [Ipv4Addr::new(192, 0, 2, 1)]);
+}
+
+#[tokio::test]
+async fn the_servers_are_asked_about_loopback_too() {
+    let (resolver, asked) = serve().await;
+    for (last, expected) in [
+        (5, Ok(Answer::Found([name("found.example")].into()))),
+        (6, Ok(Answer::NxDomain)),
+        (7, Err(LookupError::ServerFailure)),
+        (8, Err(LookupError::Timeout)),
+    ] {
+        let address = IpAddr::V4(Ipv4Addr::new(127, 0, 2, last));
+        assert_eq!(resolver.ptr(address).await, expected, "{address}");
+        assert!(asked.count(&format!("{last}.2.0.127.in-addr.arpa.")) > 0);
+    }
+    assert!(resolver.ptr(Ipv6Addr::LOCALHOST.into()).await.is_err());
+    // RFC 6761 §6.3: this name is never asked for.
+    let localhost = resolver.a(&name("localhost")).await.unwrap();
+    assert_eq!(localhost.records(), [Ipv4Addr::LOCALHOST]);
+    assert_eq!(asked.count("localhost."), 0);
 }
 
 #[tokio::test]

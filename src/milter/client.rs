@@ -9,7 +9,7 @@ use crate::domain::DomainName;
 use crate::store::SkipReason;
 use indymilter::SocketInfo;
 use std::ffi::CStr;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The SMTP client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,16 +136,21 @@ pub fn bounded(text: &CStr, max: usize) -> String {
     text.chars().map(without_control).take(max).collect()
 }
 
-/// Postfix shows mail from sendmail(1) as coming from loopback's port 0, which no TCP connection has;
-/// Sendmail shows no socket at all.
+/// Postfix shows mail from sendmail(1) as coming from port 0 of 127.0.0.1, which no TCP connection has;
+/// Sendmail shows no socket at all for what it reads from its standard input.
 fn origin(shown: Option<SocketAddr>, address: Option<IpAddr>) -> Origin {
     match (shown, address) {
-        (Some(socket), _) if socket.port() == 0 && socket.ip().to_canonical().is_loopback() => {
+        (Some(socket), _) if socket.port() == 0 && is_this_host(socket.ip()) => {
             Origin::LocalCommand
         }
         (None, None) => Origin::LocalCommand,
         (Some(_) | None, _) => Origin::Smtp,
     }
+}
+
+fn is_this_host(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST
 }
 
 fn readable_name(name: &CStr) -> Option<String> {
@@ -218,6 +223,7 @@ mod tests {
                 Origin::LocalCommand,
             ),
             (c"mx", "192.0.2.9:0", "192.0.2.9", "mx", Origin::Smtp),
+            (c"mx", "127.0.2.9:0", "127.0.2.9", "mx", Origin::Smtp),
             (c"localhost", "U", "", "localhost", Origin::LocalCommand),
             (c"localhost", "L", "", "localhost", Origin::LocalCommand),
         ] {

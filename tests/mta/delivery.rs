@@ -5,9 +5,10 @@ use crate::dkim_signer::SigningKey;
 use crate::house::{Chain, House, Kind, Plan, for_both};
 use crate::postfix::Jail;
 use crate::smtp::Client;
-use crate::world::{ED25519, EVIL, FORWARDER, LIST, READER, RSA, SENDER};
+use crate::world::{ED25519, EVIL, FORWARDER, LIST, NEIGHBOUR, READER, RSA, SENDER, SENDER6};
 
 for_both![
+    clients_of_every_kind_are_known_by_address_and_name,
     an_aligned_mail_passes,
     a_spoof_of_a_rejecting_domain_fails_and_is_marked,
     a_list_that_changed_the_message_breaks_its_signature,
@@ -66,6 +67,21 @@ fn an_aligned_mail_passes(mta: Kind) {
         "iprev=pass",
     ];
     check(&house, &SENDER, "<ann@sender.example>", &mail, &expected);
+}
+
+fn clients_of_every_kind_are_known_by_address_and_name(mta: Kind) {
+    let house = House::plain(mta);
+    for client in [SENDER, SENDER6, NEIGHBOUR] {
+        let found = format!("iprev=pass ({})", client.name);
+        let expected = [
+            "spf=pass smtp.mailfrom=sender.example",
+            "dmarc=pass",
+            found.as_str(),
+        ];
+        check(&house, &client, "<ann@sender.example>", PLAIN, &expected);
+        let stored = &house.alignd.messages(&[])[0];
+        assert_eq!(stored["client_ip"], client.address.to_string());
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::dkim_signer::SigningKey;
 use crate::smtp::{Client, NO_LOGIN};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 pub const READER: &str = "<reader@receiver.example>";
@@ -27,8 +27,18 @@ pub const FORWARDER: Client = client([198, 51, 100, 20], "mx.forwarder.example")
 /// Sends for evil.example, and in anyone's name.
 pub const EVIL: Client = client([203, 0, 113, 66], "mx.evil.example");
 
+/// Sends for sender.example over IPv6.
+pub const SENDER6: Client = Client {
+    address: IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x25)),
+    name: "mx6.sender.example",
+    helo: "mx6.sender.example",
+    login: NO_LOGIN,
+};
+/// Sends for sender.example from within this host, in a container perhaps.
+pub const NEIGHBOUR: Client = client([127, 0, 2, 25], "inside.sender.example");
+
 /// Everybody.
-pub const CLIENTS: [Client; 4] = [SENDER, LIST, FORWARDER, EVIL];
+pub const CLIENTS: [Client; 6] = [SENDER, SENDER6, NEIGHBOUR, LIST, FORWARDER, EVIL];
 
 /// Published at `rsa._domainkey` of the domains in `SIGNERS`; making one takes a while.
 pub static RSA: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::generate("rsa"));
@@ -51,12 +61,19 @@ pub fn zone() -> String {
 
 /// Forward and reverse names.
 fn host(client: &Client) -> String {
-    let IpAddr::V4(address) = client.address else {
-        return String::new();
-    };
-    let [a, b, c, d] = address.octets();
     let name = client.name;
-    format!("{name} A {address}\n{d}.{c}.{b}.{a}.in-addr.arpa PTR {name}.\n")
+    let (kind, zone, digits): (_, _, Vec<String>) = match client.address {
+        IpAddr::V4(v4) => {
+            let octets = v4.octets().into_iter().rev();
+            ("A", "in-addr", octets.map(|o| o.to_string()).collect())
+        }
+        IpAddr::V6(v6) => {
+            let nibbles = v6.octets().into_iter().rev().flat_map(|o| [o & 15, o >> 4]);
+            ("AAAA", "ip6", nibbles.map(|n| format!("{n:x}")).collect())
+        }
+    };
+    let (address, reverse) = (client.address, digits.join("."));
+    format!("{name} {kind} {address}\n{reverse}.{zone}.arpa PTR {name}.\n")
 }
 
 /// A long text as character-strings of a master file.
@@ -69,7 +86,7 @@ fn strings(text: &str) -> String {
 /// Records of the domains, without their keys.
 pub const POLICIES: &str = r#"
 sender.example          MX 10 mx.sender.example.
-sender.example          TXT "v=spf1 ip4:192.0.2.0/24 -all"
+sender.example          TXT "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8:2::/48 ptr:inside.sender.example -all"
 _dmarc.sender.example   TXT "v=DMARC1; p=reject; rua=mailto:dmarc@sender.example"
 mx.sender.example       TXT "v=spf1 a -all"
 list.example            TXT "v=spf1 ip4:198.51.100.10 -all"

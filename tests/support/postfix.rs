@@ -249,7 +249,7 @@ enable_long_queue_ids = yes
 in_flow_delay = 0
 myhostname = mx.receiver.example
 inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
+inet_protocols = all
 mynetworks =
 # Nothing is looked up and nothing leaves this host.
 smtp_dns_support_level = disabled
