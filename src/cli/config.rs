@@ -10,7 +10,7 @@ use crate::config::{Loaded, show};
 use crate::policy::decide::{Situation, decide};
 use crate::policy::{Action, PolicySettings};
 use clap::{Args, Subcommand};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -116,10 +116,15 @@ pub fn look(loaded: &Loaded, subject: Subject<'_>) -> Result<(Host, Vec<Finding>
             .ok_or_else(|| Failure::Usage(format!("--user: there is no user \"{name}\" here")))?,
         Subject::Daemon => Account::named("alignd").unwrap_or_else(Account::current),
     };
+    let sendmail = PathBuf::from("/etc/mail/sendmail.cf");
+    let postfix = PathBuf::from("/etc/postfix");
+    // A user left behind by a Postfix that was removed is nobody to Sendmail.
+    let only_sendmail = sendmail.exists() && !postfix.join("main.cf").exists();
     let host = Host {
         account,
-        mta: Account::named("postfix"),
-        postfix: "/etc/postfix".into(),
+        mta: Account::named("postfix").filter(|_| !only_sendmail),
+        postfix,
+        sendmail,
         filters: vec!["/etc/opendkim.conf".into(), "/etc/opendmarc.conf".into()],
         name: host_name(),
     };

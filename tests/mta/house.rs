@@ -54,6 +54,8 @@ pub struct Plan<'a> {
     pub alignd: &'a [(&'a str, &'a str)],
     /// Another DNS server than the one with our zone.
     pub dns: Option<SocketAddrV4>,
+    /// Whom alignd runs as, instead of root.
+    pub user: Option<u32>,
     /// For Postfix.
     pub jail: Jail,
     /// Further lines for Postfix.
@@ -81,6 +83,7 @@ impl Plan<'_> {
             chain: Chain::Alone,
             alignd: &[],
             dns: None,
+            user: None,
             jail: Jail::Open,
             main_cf: "",
             mc: "",
@@ -130,11 +133,16 @@ impl House {
             binary: env!("CARGO_BIN_EXE_alignd").into(),
             namespace: mta.namespace(),
             socket: mta.sockets().join(ALIGND),
+            listen: match plan.mta {
+                Kind::Postfix => mta.sockets().join(ALIGND),
+                Kind::Sendmail => "/run/alignd/milter.sock".into(),
+            },
             group: match plan.mta {
                 Kind::Postfix => "postfix",
                 // As in contrib/sendmail: it connects as root.
                 Kind::Sendmail => "",
             },
+            user: plan.user,
         };
         let server = plan.dns.unwrap_or(dns.address());
         let alignd = Alignd::start(place, server, plan.alignd);

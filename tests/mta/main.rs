@@ -9,6 +9,7 @@ mod forged;
 mod hostile;
 mod house;
 mod same_verdict;
+mod sendmail_host;
 mod sessions;
 mod skips;
 mod stops;

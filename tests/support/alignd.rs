@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddrV4;
+use std::os::unix::fs::chown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -24,20 +25,32 @@ pub struct Place {
     pub namespace: u32,
     /// Its milter socket.
     pub socket: PathBuf,
+    /// That as it is called in the namespace.
+    pub listen: PathBuf,
     /// The group of that.
     pub group: &'static str,
+    /// Whom it runs as, instead of root.
+    pub user: Option<u32>,
 }
 
 impl Alignd {
     /// Starts it with this DNS server and further settings as (`section.key`, TOML value), which
     /// replace those written here. Returns when it listens.
-    pub fn start(place: Place, dns: SocketAddrV4, more: &[(&str, &str)]) -> Self {
+    pub fn start(mut place: Place, dns: SocketAddrV4, more: &[(&str, &str)]) -> Self {
         let home = tempfile::Builder::new()
             .prefix("alignd-home-")
             .tempdir()
             .expect("a directory for alignd can be made");
         let settings = settings(home.path(), &place, dns, more);
         fs::write(home.path().join("alignd.toml"), settings).expect("our own directory");
+        if let Some(user) = place.user {
+            let own = home.path().join("alignd");
+            fs::copy(&place.binary, &own).expect("there is room for a copy that others may read");
+            place.binary = own;
+            for file in [home.path().to_owned(), home.path().join("store")] {
+                chown(file, Some(user), Some(user)).expect("root may give files away");
+            }
+        }
         let process = spawn(&place, home.path());
         let mut alignd = Self {
             place,
@@ -69,6 +82,19 @@ impl Alignd {
         let words = String::from_utf8_lossy(&output.stderr);
         let answered = matches!(output.status.code(), Some(0 | 1 | 3));
         assert!(answered, "alignd {arguments:?}: {} {words}", output.status);
+        String::from_utf8(output.stdout).expect("alignd prints UTF-8")
+    }
+
+    /// What `alignd config check` says on the MTA's host.
+    pub fn config_check(&self) -> String {
+        let output = Command::new("nsenter")
+            .args(["--mount", "--root", "--target"])
+            .arg(self.place.namespace.to_string())
+            .arg(&self.place.binary)
+            .args(["config", "check", "--config"])
+            .arg(self.home.path().join("alignd.toml"))
+            .output()
+            .expect("nsenter (util-linux) can be run");
         String::from_utf8(output.stdout).expect("alignd prints UTF-8")
     }
 
@@ -143,6 +169,10 @@ fn spawn(place: &Place, home: &Path) -> Child {
         .args(["--pdeathsig", "KILL"])
         .args(["nsenter", "--mount", "--root", "--target"])
         .arg(place.namespace.to_string())
+        .args(place.user.iter().flat_map(|id| {
+            let options = ["--setgid", "--setuid"];
+            options.map(|option| format!("{option}={id}"))
+        }))
         .arg(&place.binary)
         .args(["run", "--config"])
         .arg(home.join("alignd.toml"))
@@ -156,7 +186,7 @@ fn spawn(place: &Place, home: &Path) -> Child {
 /// Observing, as it comes, but for the names of this host and for `trust.networks`: the default,
 /// loopback, would skip the tests' mail.
 fn settings(home: &Path, place: &Place, dns: SocketAddrV4, more: &[(&str, &str)]) -> String {
-    let listen = format!("[\"unix:{}\"]", place.socket.display());
+    let listen = format!("[\"unix:{}\"]", place.listen.display());
     let group = format!("\"{}\"", place.group);
     let servers = format!("[\"{dns}\"]");
     let path = format!("\"{}\"", home.join("store").display());

@@ -227,7 +227,9 @@ mount -o remount,bind,nosuid /mnt/tree
 mount --bind "$home" /mnt/home
 mkdir /mnt/etc
 cp -a /etc/. /mnt/etc
-mkdir -p /mnt/etc/sasl2
+rm -rf /mnt/etc/postfix /mnt/etc/mail
+mkdir -p /mnt/etc/sasl2 /mnt/etc/mail
+cp "$home/sendmail.cf" /mnt/etc/mail/
 for file in passwd group hosts resolv.conf sasl2/Sendmail.conf; do
     rm -f "/mnt/etc/$file"
     cp "$home/${file##*/}" "/mnt/etc/$file"
@@ -243,7 +245,7 @@ mount --rbind /mnt/dev /dev
 ip link set lo up
 for address; do ip address add "$address" dev lo; done
 export LD_LIBRARY_PATH=$libraries
-/mnt/tree/usr/libexec/sendmail/sendmail -bD -C /mnt/home/sendmail.cf </dev/null >"$home/sendmail.out" 2>&1 &
+/mnt/tree/usr/libexec/sendmail/sendmail -bD -C /etc/mail/sendmail.cf </dev/null >"$home/sendmail.out" 2>&1 &
 cat
 kill -9 -1
 rm -rf "$home"
@@ -265,6 +267,8 @@ fn enter_namespace(home: &Path, tree: &Path, clients: &[Client]) -> Child {
 
 const READER: u32 = 64_102;
 const SMMSP: u32 = 64_103;
+/// Owns `/run/alignd`, as alignd.service makes it.
+pub const ALIGND_USER: u32 = 64_104;
 
 /// Directories, users, names, and configuration.
 fn lay_out(home: &Path, setup: &Setup) {
@@ -284,10 +288,16 @@ fn lay_out(home: &Path, setup: &Setup) {
     let write = |name: &str, text: &str| {
         fs::write(home.join(name), text).expect("a file below our own directory can be written");
     };
-    let ours = [("reader", READER), ("smmsp", SMMSP)];
+    let ours = [
+        ("reader", READER),
+        ("smmsp", SMMSP),
+        ("alignd", ALIGND_USER),
+    ];
     write("passwd", &accounts::passwd(&ours));
     write("group", &accounts::group(&ours));
-    chown(home.join("clientmqueue"), Some(SMMSP), Some(SMMSP)).expect("root may give files away");
+    for (directory, user) in [("clientmqueue", SMMSP), ("run/alignd", ALIGND_USER)] {
+        chown(home.join(directory), Some(user), Some(user)).expect("root may give files away");
+    }
     write("Sendmail.conf", SASL);
     write("resolv.conf", "nameserver 127.0.0.1\n");
     let named = |client: &Client| format!("{} {}\n", client.address, client.name);

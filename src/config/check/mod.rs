@@ -1,12 +1,13 @@
 //! What `alignd config check` finds beyond the file's own grammar: settings that this host, its MTA
 //! or another setting contradicts, each with the next step.
 //!
-//! Reads file metadata, the groups, Postfix's configuration and that of other filters; changes
-//! nothing, opens no socket. `account` judges permissions for the user the daemon runs as, `postfix`
-//! reads what Postfix will do.
+//! Reads file metadata, the groups, Postfix's and Sendmail's configuration and that of other filters;
+//! changes nothing, opens no socket. `account` judges permissions for the user the daemon runs as,
+//! `postfix` and `sendmail` read what the MTA will do.
 
 pub mod account;
 mod postfix;
+mod sendmail;
 mod sockets;
 mod store;
 
@@ -46,10 +47,12 @@ pub struct Finding {
 pub struct Host {
     /// The user the daemon runs as.
     pub account: Account,
-    /// The user the MTA connects as, when there is one.
+    /// The user Postfix connects as, when there is one. Sendmail connects as root.
     pub mta: Option<Account>,
     /// Postfix's configuration directory.
     pub postfix: PathBuf,
+    /// Sendmail's configuration, `sendmail.cf`.
+    pub sendmail: PathBuf,
     /// Settings of OpenDKIM and OpenDMARC, which write Authentication-Results too.
     pub filters: Vec<PathBuf>,
     /// This host's name.
@@ -281,6 +284,7 @@ mod tests {
             account: Account::of_user(0, "root"),
             mta: None,
             postfix: PathBuf::from("/nonexistent"),
+            sendmail: PathBuf::from("/nonexistent"),
             filters: Vec::new(),
             name: "mx.example.org".to_owned(),
         };

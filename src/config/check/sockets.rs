@@ -2,6 +2,7 @@
 
 use super::account::{Account, Wish, is_hidden, shown};
 use super::postfix::{self, Postfix};
+use super::sendmail::{self, RUNTIME_DIRECTORY};
 use super::{Findings, Host, Severity};
 use crate::milter::SocketSpec;
 use nix::unistd::Group;
@@ -15,12 +16,17 @@ const MODE: (&str, &str) = ("milter", "socket_mode");
 pub fn check(findings: &mut Findings<'_>, host: &Host) {
     let milter = findings.loaded.config.milter.clone();
     let postfix = postfix::read(&host.postfix);
+    let sendmail = sendmail::read(&host.sendmail);
+    let place = Place {
+        group: &milter.socket_group,
+        for_sendmail: sendmail.is_some() && postfix.is_none(),
+    };
     let mut unix = false;
     for socket in &milter.listen {
         match socket {
             SocketSpec::Unix(path) => {
                 unix = true;
-                can_be_made(findings, path, &host.account);
+                can_be_made(findings, path, &host.account, &place);
                 can_be_reached(findings, path, host.mta.as_ref(), postfix.as_ref());
             }
             SocketSpec::Inet { host, port } => open_to_others(findings, host, *port),
@@ -32,9 +38,37 @@ pub fn check(findings: &mut Findings<'_>, host: &Host) {
     if let Some(postfix) = &postfix {
         is_called(findings, &milter.listen, postfix);
     }
+    if let Some(filters) = &sendmail {
+        let config = &findings.loaded.config;
+        // The header's look-ups begin when those of the envelope may just be ending.
+        let longest = config.dns.message_deadline.saturating_mul(2) + config.store.wait;
+        sendmail::check(findings, &milter.listen, filters, longest);
+    }
 }
 
-fn can_be_made(findings: &mut Findings<'_>, path: &Path, account: &Account) {
+/// What a socket's place should be like.
+struct Place<'a> {
+    /// `milter.socket_group`
+    group: &'a str,
+    /// Sendmail is the only MTA here.
+    for_sendmail: bool,
+}
+
+impl Place<'_> {
+    /// How to make the directory for the daemon's user.
+    fn make(&self, directory: &Path, user: &str) -> String {
+        let directory = directory.display();
+        match (self.for_sendmail, self.group) {
+            (true, _) => format!(
+                "listen = [\"unix:{RUNTIME_DIRECTORY}/milter.sock\"], socket_group = \"\", as contrib/sendmail has it"
+            ),
+            (false, "") => format!("install -d -o {user} -m 0755 {directory}"),
+            (false, group) => format!("install -d -o {user} -g {group} -m 0750 {directory}"),
+        }
+    }
+}
+
+fn can_be_made(findings: &mut Findings<'_>, path: &Path, account: &Account, wanted: &Place<'_>) {
     let user = &account.name;
     let place = path.display();
     if std::fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket()) {
@@ -49,16 +83,15 @@ fn can_be_made(findings: &mut Findings<'_>, path: &Path, account: &Account) {
     let Some(directory) = path.parent() else {
         return;
     };
-    let make = format!(
-        "install -d -o {user} -g postfix -m 0750 {}",
-        directory.display()
-    );
+    let make = wanted.make(directory, user);
     let metadata = std::fs::metadata(directory);
     if is_hidden(&metadata) {
         return;
     }
     match metadata {
         Ok(found) if account.may(Wish::Fill, &found) => {}
+        // Not there while alignd isn't running.
+        Err(_) if directory == Path::new(RUNTIME_DIRECTORY) => {}
         Ok(found) => {
             let what = format!(
                 "user {user} cannot make {place}: {} is {}",
@@ -126,7 +159,7 @@ fn group(findings: &mut Findings<'_>, name: &str, mode: u32, host: &Host) {
                     Severity::Error,
                     GROUP,
                     format!("there is no group \"{name}\" on this host"),
-                    "name the group of the MTA's user, or \"\" for the daemon's own",
+                    "name the group of the MTA's user; \"\", the daemon's own, for Sendmail, which connects as root",
                 );
                 return;
             }
@@ -335,6 +368,7 @@ mod tests {
             account: Account::of_user(0, "root"),
             mta: Some(Account::of_user(54_321, "postfix")),
             postfix: postfix.to_owned(),
+            sendmail: "/nonexistent".into(),
             filters: Vec::new(),
             name: "mx.example.org".to_owned(),
         }

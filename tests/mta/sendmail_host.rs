@@ -1,0 +1,55 @@
+//! What a Sendmail admin meets: our lines and settings as they are, a socket that Sendmail finds unsafe,
+//! and what `alignd config check` says to each.
+
+use crate::house::{Chain, House, Kind, Plan};
+use crate::sendmail::ALIGND_USER;
+use crate::world::SENDER;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+const MAIL: &[u8] = b"From: <a@sender.example>\r\nSubject: hello\r\n\r\nbody\r\n";
+
+fn house() -> House {
+    House::open(&Plan {
+        user: Some(ALIGND_USER),
+        ..Plan::of(Kind::Sendmail)
+    })
+}
+
+#[test]
+fn our_lines_and_settings_need_nothing_else() {
+    let house = house();
+    // The tests' own settings say the same as the file.
+    let settings = include_str!("../../contrib/sendmail/alignd.toml");
+    for line in [
+        "listen = [\"unix:/run/alignd/milter.sock\"]",
+        "socket_group = \"\"",
+    ] {
+        assert!(settings.lines().any(|found| found == line), "{line}");
+    }
+    house.deliver(&SENDER, "<a@sender.example>", MAIL);
+    let told = house.alignd.config_check();
+    assert!(told.contains("nothing wrong (for user alignd)"), "{told}");
+}
+
+#[test]
+fn a_directory_open_to_its_group_is_unsafe_to_sendmail() {
+    let house = house();
+    let open = fs::Permissions::from_mode(0o775);
+    fs::set_permissions(house.mta.sockets(), open).expect("our own directory");
+    house.send(&SENDER, "<a@sender.example>", MAIL).expect(451);
+    let told = house.alignd.config_check();
+    let expected = "Sendmail refuses /run/alignd/milter.sock as unsafe: /run/alignd is drwxrwxr-x";
+    assert!(told.contains(expected), "{told}");
+}
+
+#[test]
+fn before_sendmail_is_told_the_check_says_how() {
+    let house = House::open(&Plan {
+        chain: Chain::Unsaid,
+        ..Plan::of(Kind::Sendmail)
+    });
+    let told = house.alignd.config_check();
+    assert!(told.contains("Sendmail does not call alignd yet"), "{told}");
+    assert!(!told.contains("ostfix"), "{told}");
+}
