@@ -9,6 +9,7 @@
 //! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
 //! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`]
 //! - adapters, one outside thing each: [`resolver`], [`store`], [`deliver`]
+//! - operations, the verbs of the program: [`send_report`]
 //! - entrances, each with a loop of its own: [`milter`]
 //! - the root, which puts all of it together: [`config`], [`daemon`], [`cli`]
 //!
@@ -37,6 +38,7 @@ pub mod outcome;
 pub mod policy;
 pub mod report;
 pub mod resolver;
+pub mod send_report;
 pub mod site_key;
 pub mod store;
 pub mod time;

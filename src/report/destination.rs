@@ -127,6 +127,11 @@ pub async fn verify(
     without_doubles(join_all(judged).await)
 }
 
+/// The address that a URI names, not verified; `None` where it names none that mail is sent to.
+pub fn named_address(uri: &str) -> Option<PlainAddress> {
+    candidate(uri, None).ok().map(|found| found.address)
+}
+
 /// An address that could be used if its receiver agrees.
 #[derive(Clone)]
 struct Candidate {

@@ -1,10 +1,14 @@
 //! Delivery of report mail: against a server that misbehaves on demand, and through a real Postfix.
 
+mod bounces;
 mod misbehaviour;
+mod outbox;
 mod signing;
 
 #[path = "../support/dkim.rs"]
 mod dkim;
+#[path = "../support/kept_reports.rs"]
+mod kept_reports;
 #[path = "../support/python.rs"]
 mod python;
 #[path = "../support/smtp_server.rs"]

@@ -1,0 +1,87 @@
+//! Mail that came back: whose it was, and what follows.
+//!
+//! Owns the one way a bounce gets effect: a return path that we signed, for an entry of our outbox, once.
+//! Anything else does nothing, whoever sends it.
+
+use super::failure::{Noted, note_failure};
+use crate::domain::DomainName;
+use crate::message::dsn::{self, Notice};
+use crate::message::parse::Message;
+use crate::report::bounce::Claim;
+use crate::report::destination::PlainAddress;
+use crate::site_key::SiteKey;
+use crate::store::{Reports, ReportsError};
+use crate::time::Timestamp;
+
+/// A message to our return path, as an entrance got it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bounce {
+    /// Where it went, as far as anyone says: the first of these that is one of ours counts.
+    pub recipients: Vec<String>,
+    /// Header and body, the end cut off where it was long.
+    pub message: Vec<u8>,
+}
+
+/// What a bounce came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// Not to a return path that we gave out.
+    NotOurs,
+    /// Something else was sent to our return path.
+    NotABounce,
+    /// Late, or delivered: nothing follows.
+    NoFailure,
+    /// It bounced before.
+    KnownAlready,
+    /// A permanent failure of mail to this domain.
+    Failed { domain: DomainName, noted: Noted },
+}
+
+/// Takes a bounce. Err: the store can't be written now; the same bounce can be taken again.
+pub fn take_bounce(
+    bounce: &Bounce,
+    reports: &Reports,
+    report_domain: &DomainName,
+    key: &SiteKey,
+    now: Timestamp,
+) -> Result<Taken, ReportsError> {
+    let mut found = None;
+    for recipient in bounce.recipients.iter().take(MAX_RECIPIENTS) {
+        let Some(claim) = Claim::read(recipient) else {
+            continue;
+        };
+        if let Some(address) = known(&claim, reports, report_domain, key)? {
+            found = Some((claim.entry, address));
+            break;
+        }
+    }
+    let Some((entry, address)) = found else {
+        return Ok(Taken::NotOurs);
+    };
+    let said = match dsn::read(&Message::parse(&bounce.message)) {
+        Notice::Permanent(said) => said,
+        Notice::Temporary(_) | Notice::Delivered => return Ok(Taken::NoFailure),
+        Notice::NotADsn => return Ok(Taken::NotABounce),
+    };
+    if !reports.note_bounce(entry, &format!("bounced: {said}"))? {
+        return Ok(Taken::KnownAlready);
+    }
+    Ok(Taken::Failed {
+        domain: address.domain().clone(),
+        noted: note_failure(reports, &address.to_string(), &said, now)?,
+    })
+}
+
+fn known(
+    claim: &Claim,
+    reports: &Reports,
+    report_domain: &DomainName,
+    key: &SiteKey,
+) -> Result<Option<PlainAddress>, ReportsError> {
+    let entry = reports.outbox_entry(claim.entry)?;
+    let address = entry.and_then(|entry| PlainAddress::parse(&entry.address?));
+    Ok(address.filter(|address| claim.is_ours(address, report_domain, key)))
+}
+
+/// Places where a recipient may be named.
+const MAX_RECIPIENTS: usize = 20;

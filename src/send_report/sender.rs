@@ -1,0 +1,467 @@
+//! The sender: takes what is due from the outbox, one entry at a time, and records what came of it.
+//!
+//! Owns the order of composing, signing, delivering and recording. SMTP is never inside a transaction.
+
+use super::delay::{RETRY, SERVER, later};
+use super::destinations::{Asker, Verified, verify};
+use super::failure::{Noted, note_failure};
+use super::pace::Pace;
+use crate::auth::dmarc::uri::ReportUri;
+use crate::deliver::{Delivery, Signer, Smtp, Whose};
+use crate::dns::Resolver;
+use crate::domain::DomainName;
+use crate::report::aggregate::{Format, mail};
+use crate::report::bounce::return_path;
+use crate::report::destination::PlainAddress;
+use crate::site_key::SiteKey;
+use crate::store::{Attempt, KeptReport, OutboxEntry, OutboxState, Reports, ReportsError};
+use crate::time::{Clock, Timestamp};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// What of `identity`, `[report]` and `[delivery]` sending needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendSettings {
+    /// The author of report mail, aligned with `report_domain`.
+    pub from: PlainAddress,
+    /// The domain of the return paths.
+    pub report_domain: DomainName,
+    pub max_destinations: usize,
+    /// Mails a minute.
+    pub rate: u32,
+    pub retry_for: Duration,
+}
+
+/// Sends what is due. One a process: its pace is its own.
+pub struct Sender<R> {
+    settings: SendSettings,
+    reports: Reports,
+    key: SiteKey,
+    smtp: Smtp,
+    signer: Option<Signer>,
+    resolver: Arc<R>,
+    pace: Pace,
+    /// The host that was last served: the next one's turn comes first.
+    last_host: String,
+    /// Failures of the server in a row, and until when it is left alone.
+    server_failures: u32,
+    paused_until: Option<Timestamp>,
+}
+
+/// What one round did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Round {
+    pub verified: u32,
+    pub sent: u32,
+    pub deferred: u32,
+    pub refused: u32,
+    pub expired: u32,
+    /// When there will be something to do; `None`: nothing waits.
+    pub again: Option<Timestamp>,
+}
+
+/// Why a round ended early. What was recorded stands.
+#[derive(Debug)]
+pub enum SendError {
+    Store(ReportsError),
+    /// A thread died: ours.
+    Thread(String),
+}
+
+/// What is to be recorded about an entry.
+struct Fate {
+    attempt: Attempt,
+    /// A permanent failure of the address, to be counted.
+    failed: bool,
+    /// The server is in trouble: nobody else is tried now.
+    pause: bool,
+}
+
+impl<R: Resolver + 'static> Sender<R> {
+    pub fn new(
+        settings: SendSettings,
+        reports: Reports,
+        key: SiteKey,
+        (smtp, signer): (Smtp, Option<Signer>),
+        resolver: Arc<R>,
+    ) -> Self {
+        Self {
+            pace: Pace::new(settings.rate),
+            settings,
+            reports,
+            key,
+            smtp,
+            signer,
+            resolver,
+            last_host: String::new(),
+            server_failures: 0,
+            paused_until: None,
+        }
+    }
+
+    /// Sends what is due and what the pace allows. Ends when there is nothing more to do at the moment.
+    pub async fn round(&mut self, clock: &dyn Clock) -> Result<Round, SendError> {
+        let mut round = Round::default();
+        let result = self.send_due(clock, &mut round).await;
+        self.smtp.close().await;
+        result?;
+        let waiting = self.blocking(|reports| reports.outbox_counts()).await?;
+        let mut again = waiting.next_try;
+        for bound in [Some(self.pace.ready()), self.paused_until] {
+            again = again.map(|again| bound.map_or(again, |bound| again.max(bound)));
+        }
+        round.again = again;
+        Ok(round)
+    }
+
+    async fn send_due(&mut self, clock: &dyn Clock, round: &mut Round) -> Result<(), SendError> {
+        loop {
+            let now = clock.now();
+            if self.paused_until.is_some_and(|until| until > now) || self.pace.ready() > now {
+                return Ok(());
+            }
+            let host = self.last_host.clone();
+            let taken = self
+                .blocking(move |reports| reports.take_due(&host, 1, now, LEASE))
+                .await?;
+            let Some(entry) = taken.into_iter().next() else {
+                return Ok(());
+            };
+            self.last_host = host_of(&entry);
+            let fate = self.attempt(&entry, now).await?;
+            if self.record(entry, fate, clock.now(), round).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn attempt(&mut self, entry: &OutboxEntry, now: Timestamp) -> Result<Fate, SendError> {
+        let number = entry.report;
+        let report = self.blocking(move |reports| reports.find(number)).await?;
+        let Some(report) = report else {
+            return Ok(Fate::refused("the report is not kept any more".to_owned()));
+        };
+        match entry.state {
+            OutboxState::ToVerify => self.verify(entry, &report, now).await,
+            OutboxState::Queued => self.send(entry, &report, now).await,
+            // Not taken in these states.
+            OutboxState::Sent | OutboxState::Refused | OutboxState::Expired => {
+                Ok(Fate::refused("not waiting".to_owned()))
+            }
+        }
+    }
+
+    async fn verify(
+        &self,
+        entry: &OutboxEntry,
+        report: &KeptReport,
+        now: Timestamp,
+    ) -> Result<Fate, SendError> {
+        let asker = Asker {
+            report_domain: &self.settings.report_domain,
+            max_destinations: self.settings.max_destinations,
+            now,
+        };
+        let (domain, method) = (&report.head.policy_domain, report.head.policy.method);
+        let sources = (&self.reports, &*self.resolver);
+        let verified = verify(&entry.uri, domain, method, asker, sources).await;
+        let attempt = match verified.map_err(SendError::Store)? {
+            Verified::Yes(addresses) => Attempt::Verified { addresses, at: now },
+            Verified::No(answer) => Attempt::Refused { answer },
+            Verified::Later(answer) => self.deferred(entry, report, answer, now),
+        };
+        Ok(Fate::of(attempt))
+    }
+
+    async fn send(
+        &mut self,
+        entry: &OutboxEntry,
+        report: &KeptReport,
+        now: Timestamp,
+    ) -> Result<Fate, SendError> {
+        let address = entry.address.clone().unwrap_or_default();
+        let Some(recipient) = PlainAddress::parse(&address) else {
+            return Ok(Fate::refused(
+                "not an address that mail is sent to".to_owned(),
+            ));
+        };
+        let known = self
+            .blocking(move |reports| reports.suppressed(&address, now))
+            .await?;
+        if let Some(suppression) = known {
+            let until = suppression
+                .until
+                .map_or_else(String::new, |at| format!(" until {at}"));
+            let (who, reason) = (suppression.who, suppression.reason);
+            return Ok(Fate::refused(format!(
+                "{who} is suppressed{until}: {reason}"
+            )));
+        }
+        let mail = match self.compose(entry, report, &recipient, now).await? {
+            Ok(mail) => mail,
+            Err(fate) => return Ok(*fate),
+        };
+        let domain = &self.settings.report_domain;
+        let Some(from) = return_path(entry.number, &recipient, domain, &self.key) else {
+            let answer = "identity.report_domain is too long for an address".to_owned();
+            return Ok(Fate::of(self.deferred(entry, report, answer, now)));
+        };
+        self.pace.spend(now);
+        let delivery = self.smtp.send(&from, &recipient, &mail).await;
+        Ok(self.judge(delivery, entry, report, now))
+    }
+
+    /// The signed mail; or what becomes of an entry without one.
+    async fn compose(
+        &self,
+        entry: &OutboxEntry,
+        report: &KeptReport,
+        recipient: &PlainAddress,
+        now: Timestamp,
+    ) -> Result<Result<Vec<u8>, Box<Fate>>, SendError> {
+        let number = report.number;
+        let gz = self
+            .blocking(move |reports| {
+                let mut gz = Vec::new();
+                let mut nth = 0;
+                while let Some(piece) = reports.piece(number, nth)? {
+                    gz.extend_from_slice(&piece);
+                    nth += 1;
+                }
+                Ok(gz)
+            })
+            .await?;
+        // The time it was built: the same bytes at every try.
+        let mail = mail::compose(
+            &report.head,
+            &self.settings.from,
+            recipient,
+            report.built,
+            &gz,
+        );
+        drop(gz);
+        if let Some(limit) = size_limit(entry, report.format)
+            && mail.len() as u64 > limit
+        {
+            let size = mail.len();
+            let answer = format!("{size} octets, more than the {limit} that its rua allows");
+            return Ok(Err(Box::new(Fate::refused(answer))));
+        }
+        let Some(signer) = &self.signer else {
+            return Ok(Ok(mail));
+        };
+        Ok(signer.sign(&mail).map_err(|error| {
+            // A key that cannot sign is no reason to lose a report; it is told as the last answer.
+            Box::new(Fate::of(self.deferred(
+                entry,
+                report,
+                error.to_string(),
+                now,
+            )))
+        }))
+    }
+
+    fn judge(
+        &self,
+        delivery: Delivery,
+        entry: &OutboxEntry,
+        report: &KeptReport,
+        now: Timestamp,
+    ) -> Fate {
+        match delivery {
+            Delivery::Sent { answer } => Fate::of(Attempt::Sent { answer }),
+            Delivery::Refused { answer } => Fate {
+                failed: true,
+                ..Fate::refused(answer)
+            },
+            Delivery::Deferred {
+                answer,
+                whose: Whose::Recipient,
+                ..
+            } => Fate::of(self.deferred(entry, report, answer, now)),
+            Delivery::Deferred {
+                answer,
+                whose: Whose::Server,
+                maybe_sent,
+            } => {
+                let attempt = match self.deferred(entry, report, answer, now) {
+                    // What may have arrived is not tried again at once.
+                    Attempt::Deferred { answer, .. } if !maybe_sent => Attempt::Deferred {
+                        next_try: SERVER.after(self.server_failures.saturating_add(1), now),
+                        answer,
+                    },
+                    other => other,
+                };
+                Fate {
+                    pause: true,
+                    ..Fate::of(attempt)
+                }
+            }
+        }
+    }
+
+    /// Tried again later, unless it was tried for `retry_for`; after a long downtime at least
+    /// `MIN_ATTEMPTS` times.
+    fn deferred(
+        &self,
+        entry: &OutboxEntry,
+        report: &KeptReport,
+        answer: String,
+        now: Timestamp,
+    ) -> Attempt {
+        let end = later(report.built, self.settings.retry_for);
+        if now >= end && entry.attempts >= MIN_ATTEMPTS {
+            return Attempt::Expired { answer };
+        }
+        Attempt::Deferred {
+            next_try: RETRY.after(entry.attempts, now),
+            answer,
+        }
+    }
+
+    /// Writes down what came of an entry; true: the server is left alone for a while.
+    async fn record(
+        &mut self,
+        entry: OutboxEntry,
+        fate: Fate,
+        now: Timestamp,
+        round: &mut Round,
+    ) -> Result<bool, SendError> {
+        round.count(&fate.attempt);
+        tell(&entry, &fate.attempt);
+        let address = entry.address.clone();
+        let (attempt, failed) = (fate.attempt, fate.failed);
+        let noted = self
+            .blocking(move |reports| {
+                reports.record_attempt(&entry, &attempt)?;
+                match (&attempt, address) {
+                    (Attempt::Refused { answer }, Some(address)) if failed => {
+                        note_failure(reports, &address, answer, now).map(Some)
+                    }
+                    _ => Ok(None),
+                }
+            })
+            .await?;
+        if let Some(Noted::Address(who) | Noted::Domain(who)) = noted {
+            let domain = who.who.rsplit('@').next().unwrap_or_default();
+            info!(
+                domain,
+                reason = who.reason,
+                "suppressed: reports to it fail"
+            );
+        }
+        if fate.pause {
+            self.server_failures = self.server_failures.saturating_add(1);
+            self.paused_until = Some(SERVER.after(self.server_failures, now));
+        } else {
+            self.server_failures = 0;
+            self.paused_until = None;
+        }
+        Ok(fate.pause)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Reports) -> Result<T, ReportsError> + Send + 'static,
+    ) -> Result<T, SendError> {
+        let reports = self.reports.clone();
+        let done = tokio::task::spawn_blocking(move || work(&reports)).await;
+        done.map_err(|error| SendError::Thread(error.to_string()))?
+            .map_err(SendError::Store)
+    }
+}
+
+impl Round {
+    fn count(&mut self, attempt: &Attempt) {
+        let count = match attempt {
+            Attempt::Verified { .. } => &mut self.verified,
+            Attempt::Sent { .. } => &mut self.sent,
+            Attempt::Deferred { .. } => &mut self.deferred,
+            Attempt::Refused { .. } => &mut self.refused,
+            Attempt::Expired { .. } => &mut self.expired,
+        };
+        *count = count.saturating_add(1);
+    }
+}
+
+impl Fate {
+    fn of(attempt: Attempt) -> Self {
+        Self {
+            attempt,
+            failed: false,
+            pause: false,
+        }
+    }
+
+    fn refused(answer: String) -> Self {
+        Self::of(Attempt::Refused { answer })
+    }
+}
+
+/// One line, and one count, for each attempt; the domain alone, never an address.
+fn tell(entry: &OutboxEntry, attempt: &Attempt) {
+    let (result, answer) = match attempt {
+        Attempt::Verified { .. } => ("verified", ""),
+        Attempt::Sent { answer } => ("sent", answer.as_str()),
+        Attempt::Deferred { answer, .. } => ("deferred", answer.as_str()),
+        Attempt::Refused { answer } => ("refused", answer.as_str()),
+        Attempt::Expired { answer } => ("expired", answer.as_str()),
+    };
+    metrics::counter!("alignd_report_attempts_total", "result" => result).increment(1);
+    let (report, domain) = (entry.report.0, host_of(entry));
+    match attempt {
+        Attempt::Expired { .. } => {
+            warn!(
+                report,
+                domain, answer, "report not delivered: delivery.retry_for is over"
+            );
+        }
+        Attempt::Verified { .. }
+        | Attempt::Sent { .. }
+        | Attempt::Deferred { .. }
+        | Attempt::Refused { .. } => info!(report, domain, result, answer, "report mail"),
+    }
+}
+
+/// The domain that an entry goes to, as the store orders them.
+fn host_of(entry: &OutboxEntry) -> String {
+    let address = entry.address.as_deref().unwrap_or_default();
+    address
+        .rsplit_once('@')
+        .map_or("", |(_, host)| host)
+        .to_owned()
+}
+
+/// RFC 9989 §4.8: "reporters should ignore the obs-dmarc-report-size"; RFC 7489 §6.3 honoured it.
+fn size_limit(entry: &OutboxEntry, format: Format) -> Option<u64> {
+    match format {
+        Format::Rfc9990 => None,
+        Format::Rfc7489 => ReportUri::parse(&entry.uri).ok()?.max_octets,
+    }
+}
+
+impl<R> fmt::Debug for Sender<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Thread(problem) => write!(f, "sending stopped: {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for SendError {}
+
+/// Longer than one mail can take: five minutes for each command, ten for the content.
+const LEASE: Duration = Duration::from_secs(60 * 60);
+/// Tries before a report may expire.
+const MIN_ATTEMPTS: u32 = 3;
