@@ -9,7 +9,7 @@
 //! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
 //! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`]
 //! - adapters, one outside thing each: [`resolver`], [`store`], [`deliver`]
-//! - operations, the verbs of the program: [`send_report`]
+//! - operations, the verbs of the program: [`build_report`], [`send_report`]
 //! - entrances, each with a loop of its own: [`milter`]
 //! - the root, which puts all of it together: [`config`], [`daemon`], [`cli`]
 //!
@@ -26,6 +26,7 @@
 
 pub mod address;
 pub mod auth;
+pub mod build_report;
 pub mod cli;
 pub mod config;
 pub mod daemon;

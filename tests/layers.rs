@@ -24,6 +24,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("deliver", 4),
     ("resolver", 4),
     ("store", 4),
+    ("build_report", 5),
     ("send_report", 5),
     ("milter", 6),
     ("cli", 7),

@@ -56,6 +56,8 @@ pub enum RecordError {
 pub enum ReadError {
     /// What is stored cannot be understood: written by a later version, or damaged.
     Damaged(String),
+    /// What does not fit into memory cannot be put on the disk meanwhile.
+    Spool(String),
     /// SQLite says no.
     Database { path: PathBuf, message: String },
 }
@@ -236,6 +238,7 @@ impl fmt::Display for ReadError {
                 f,
                 "a stored verdict cannot be read ({what}): written by a later alignd, or damaged"
             ),
+            Self::Spool(what) => write!(f, "no room to sort a day's messages: {what}"),
             Self::Database { path, message } => write!(f, "{}: {message}", path.display()),
         }
     }

@@ -9,11 +9,12 @@
 //!
 //! - `handle`: [`Store`] · `queue`: what waits for the writer, bounded · `error`
 //! - `row`: a verdict as the writer takes it · `wire`, `shared`: its JSON · `redact`: local parts
-//! - `query`: what a reader may ask and gets
+//! - `query`: what a reader may ask and gets · `fold`: what a day has to report
 //! - `reports`: what is kept of reports, and of where they go
 //! - `sqlite`: the connections, the migrations, the writer's thread, the queries
 
 mod error;
+mod fold;
 mod handle;
 mod query;
 mod queue;
@@ -25,6 +26,7 @@ mod sqlite;
 mod wire;
 
 pub use error::{OpenError, ReadError, RecordError, ReportsError};
+pub use fold::{Include, LastRecord, MAX_POLICIES, Pending, PendingDomain, Summary as DaySummary};
 pub use handle::Store;
 pub use query::{Count, CountBy, Filter, SkipCount, SkipPair, StoreStats, Stored, Summary};
 pub use reports::{
@@ -32,6 +34,7 @@ pub use reports::{
     OutboxCounts, OutboxEntry, OutboxState, Range, ReportFilter, ReportNumber, ReportsExpired,
     Standing, Suppression, Unconfirmed,
 };
+pub use sqlite::fold::{Folded, Selection};
 pub use sqlite::list::Messages;
 pub use sqlite::read::{BackupError, Reader};
 pub use sqlite::reports::{LEASE, PER_HOST, Reports};

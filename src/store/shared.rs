@@ -4,12 +4,13 @@
 //! Owns their JSON and the digests that the dictionaries are keyed by (SHA-256 of the content, so
 //! that equal contents meet without comparing them). Pure.
 
-use crate::auth::DkimResult;
 use crate::auth::dkim::SignatureOutcome;
 use crate::auth::dmarc::{Evaluation, Finding, IdentifierAlignment, PublishedPolicy, Record, Step};
+use crate::auth::{DkimResult, SpfResult};
 use crate::dns::LookupError;
 use crate::domain::DomainName;
 use crate::policy::{OverrideType, PolicyOverride};
+use crate::report::aggregate::{DkimRow, SpfRow};
 use crate::store::error::ReadError;
 use crate::store::wire::{read, read_domain, read_word, write};
 use crate::verdict::Verdict;
@@ -254,6 +255,56 @@ pub(super) fn write_auth_results(verdict: &Verdict) -> Document {
             human_result: spf.grounds.problem.as_deref().unwrap_or_default(),
         }),
     }))
+}
+
+/// A report's `auth_results`, as written by `write_auth_results`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AuthResultsRead {
+    pub dkim: Vec<DkimRow>,
+    pub spf: Option<SpfRow>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AuthResultsWire<'a> {
+    dkim: Vec<ResultWire<'a>>,
+    spf: Option<ResultWire<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ResultWire<'a> {
+    domain: Cow<'a, str>,
+    selector: Cow<'a, str>,
+    result: Cow<'a, str>,
+    human_result: Cow<'a, str>,
+}
+
+pub(super) fn read_auth_results(text: &str) -> Result<AuthResultsRead, ReadError> {
+    let wire: AuthResultsWire<'_> = read("auth_results", text)?;
+    let signature = |dkim: ResultWire<'_>| -> Result<DkimRow, ReadError> {
+        Ok(DkimRow {
+            result: read_word("dkim result", &dkim.result, DkimResult::parse)?,
+            domain: dkim.domain.into_owned(),
+            selector: dkim.selector.into_owned(),
+            human_result: dkim.human_result.into_owned(),
+        })
+    };
+    let spf = |spf: ResultWire<'_>| -> Result<SpfRow, ReadError> {
+        Ok(SpfRow {
+            result: read_word("spf result", &spf.result, SpfResult::parse)?,
+            domain: spf.domain.into_owned(),
+            human_result: spf.human_result.into_owned(),
+        })
+    };
+    Ok(AuthResultsRead {
+        dkim: wire
+            .dkim
+            .into_iter()
+            .map(signature)
+            .collect::<Result<_, _>>()?,
+        spf: wire.spf.map(spf).transpose()?,
+    })
 }
 
 /// RFC 9990 §3.1.3: strictly aligned passes, relaxed ones, other passes, the rest.

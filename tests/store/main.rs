@@ -6,6 +6,7 @@ mod plain_verdict;
 mod verdicts;
 
 mod ask;
+mod fold;
 mod keep;
 mod open;
 mod outcomes;

@@ -6,10 +6,11 @@
 //! - `migrate`: the schema · `dictionary`: contents stored once · `write`: one verb per function
 //! - `writer`: the thread · `expire`: retention
 //! - `read`, `list`: the reader · `rebuild`: rows to verdicts
-//! - `reports`: `reports.db`
+//! - `fold`: days to the rows of reports · `reports`: `reports.db`
 
 mod dictionary;
 mod expire;
+pub(super) mod fold;
 pub(super) mod list;
 mod migrate;
 pub(super) mod read;

@@ -205,7 +205,7 @@ impl Reader {
         self.translate(ask(&self.connection).map_err(Trouble::Sqlite))
     }
 
-    fn translate<T>(&self, result: Result<T, Trouble>) -> Result<T, ReadError> {
+    pub(super) fn translate<T>(&self, result: Result<T, Trouble>) -> Result<T, ReadError> {
         result.map_err(|trouble| match trouble {
             Trouble::Sqlite(error) => ReadError::database(&self.path, &error),
             Trouble::Read(error) => error,

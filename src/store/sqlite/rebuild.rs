@@ -175,7 +175,7 @@ fn record(c: &Connection, digest: Digest) -> Result<Record, Trouble> {
     }
 }
 
-fn read_record(row: &Row<'_>) -> Result<Record, Trouble> {
+pub(super) fn read_record(row: &Row<'_>) -> Result<Record, Trouble> {
     let list = |column: &str| -> Result<Vec<String>, Trouble> {
         Ok(wire::read(column, &row.get::<_, String>(column)?)?)
     };

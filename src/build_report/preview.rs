@@ -1,0 +1,83 @@
+//! What would be built: nothing is claimed, kept or asked of DNS.
+
+use super::{BuildError, BuildSettings, came_to, selection, write};
+use crate::domain::DomainName;
+use crate::report::aggregate::xml::ReportWriter;
+use crate::store::{CameTo, DaySummary, Pending, Reader};
+use crate::time::UtcDay;
+use std::collections::HashMap;
+use std::io::Write;
+
+/// A domain's day, and what it would come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    pub summary: DaySummary,
+    /// `Reported` as far as the store knows: whether there is a destination is asked when it is built.
+    pub came_to: CameTo,
+}
+
+/// What building a day would come to; `covered` as [`crate::store::Reports::covered_to`] tells it.
+pub fn plan(
+    settings: &BuildSettings,
+    reader: &Reader,
+    covered: &HashMap<String, i64>,
+    day: UtcDay,
+) -> Result<Vec<Planned>, BuildError> {
+    let pending = reader.pending(day, covered)?;
+    let folded = reader.fold(&pending, selection(settings), &settings.spool)?;
+    Ok(folded
+        .domains()
+        .iter()
+        .map(|s| planned(settings, s))
+        .collect())
+}
+
+/// Writes the XML of what one domain's day has to report beyond what is covered, one document for each
+/// policy published that day. `None`: nothing happened there.
+pub fn preview(
+    settings: &BuildSettings,
+    reader: &Reader,
+    covered: &HashMap<String, i64>,
+    (day, domain): (UtcDay, &DomainName),
+    mut out: impl Write,
+) -> Result<Option<Planned>, BuildError> {
+    let pending = reader.pending(day, covered)?;
+    let is_it = |pending: &crate::store::PendingDomain| pending.policy_domain == *domain;
+    let place = pending.domains.iter().position(is_it);
+    let Some(pending) = place.and_then(|place| Pending::only(&pending, place)) else {
+        return Ok(None);
+    };
+    let mut folded = reader.fold(&pending, selection(settings), &settings.spool)?;
+    let Some(summary) = folded.domains().first().cloned() else {
+        return Ok(None);
+    };
+    let mut idle = Some(&mut out);
+    let mut open: Option<(usize, ReportWriter<_>)> = None;
+    while let Some((policy, row)) = folded.next_row(&summary)? {
+        if open.as_ref().is_none_or(|(of, _)| *of != policy) {
+            if let Some((_, writer)) = open.take() {
+                idle = Some(writer.finish().map_err(BuildError::Write)?);
+            }
+            let about = (day, summary.after);
+            let head = write::head(reader, settings, about, &summary, policy)?;
+            if let Some(out) = idle.take() {
+                let writer = ReportWriter::begin(&head, settings.format, out);
+                open = Some((policy, writer.map_err(BuildError::Write)?));
+            }
+        }
+        if let Some((_, writer)) = &mut open {
+            writer.row(&row).map_err(BuildError::Write)?;
+        }
+    }
+    if let Some((_, writer)) = open {
+        writer.finish().map_err(BuildError::Write)?;
+    }
+    Ok(Some(planned(settings, &summary)))
+}
+
+fn planned(settings: &BuildSettings, summary: &DaySummary) -> Planned {
+    Planned {
+        summary: summary.clone(),
+        came_to: came_to(settings, summary).unwrap_or(CameTo::Reported),
+    }
+}

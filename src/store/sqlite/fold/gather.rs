@@ -1,0 +1,344 @@
+//! Gathering a day's entries: every message counted once, under what its report will say.
+//!
+//! Owns the rule what counts. A message counts by the first of its outcomes that `report.include` takes
+//! in, on the day of that outcome, if what holds now is taken in too: so whatever becomes of it later,
+//! it is counted once.
+
+use super::runs::{Sorted, Sorter};
+use super::{Address, Key};
+use crate::outcome::OutcomeState;
+use crate::policy::Disposition;
+use crate::report::aggregate::NormalisedPolicy;
+use crate::store::error::ReadError;
+use crate::store::fold::{Include, MAX_POLICIES, Pending, Summary};
+use crate::store::sqlite::read::Reader;
+use crate::store::sqlite::rebuild::{Trouble, read_aligned, word};
+use crate::verdict::Weight;
+use rusqlite::{Connection, Row, params};
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+/// What of a day's mail is reported, and with which identifiers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Selection {
+    pub include: Include,
+    /// Whether rows tell the recipients' domain, where there is but one.
+    pub envelope_to: bool,
+}
+
+/// A day under way.
+pub(super) struct Gathering<'r> {
+    reader: &'r Reader,
+    entries: Sorter,
+    summaries: Vec<Summary>,
+    /// Where each domain's summary is.
+    places: HashMap<i64, usize>,
+    /// Normalised policies by policy_published.
+    policies: HashMap<i64, NormalisedPolicy>,
+    evaluated: HashMap<i64, Evaluated>,
+    /// The first number met of what says the same in a report.
+    same: HashMap<(Disposition, bool, bool, String), i64>,
+}
+
+#[derive(Clone, Copy)]
+struct Evaluated {
+    first: i64,
+    triggers: bool,
+}
+
+/// One message that counts.
+struct Counted {
+    seq: i64,
+    policy_domain: i64,
+    published: i64,
+    source_ip: Option<Address>,
+    evaluated: i64,
+    header_from: i64,
+    envelope_from: i64,
+    envelope_to: i64,
+    auth_results: i64,
+}
+
+impl<'r> Gathering<'r> {
+    /// Goes through what is pending, and gives the domains in the order of their entries, and those.
+    pub fn of(
+        reader: &'r Reader,
+        pending: &Pending,
+        selection: Selection,
+        directory: &Path,
+    ) -> Result<(Vec<Summary>, Sorted), ReadError> {
+        let mut gathering = Self {
+            reader,
+            entries: Sorter::new(directory, MOST_ENTRIES),
+            summaries: pending.domains.iter().map(Summary::begin).collect(),
+            places: HashMap::new(),
+            policies: HashMap::new(),
+            evaluated: HashMap::new(),
+            same: HashMap::new(),
+        };
+        let ids = pending.domains.iter().map(|domain| domain.id);
+        gathering.places = ids.zip(0..).collect();
+        let at_disk = |error| disk(directory, &error);
+        if pending.domains.len() <= FEW {
+            for domain in &pending.domains {
+                let sql = sql(selection, BY_DOMAIN);
+                gathering.go_through(pending, &sql, domain.after, Some(domain.id))?;
+            }
+        } else {
+            let sql = sql(selection, BY_NUMBER);
+            gathering.go_through(pending, &sql, pending.above, None)?;
+        }
+        let sorted = gathering.entries.finish().map_err(at_disk)?;
+        Ok((gathering.summaries, sorted))
+    }
+
+    /// Page by page, so that no read is a long one.
+    fn go_through(
+        &mut self,
+        pending: &Pending,
+        sql: &str,
+        after: i64,
+        domain: Option<i64>,
+    ) -> Result<(), ReadError> {
+        let mut after = after;
+        let reader = self.reader;
+        while after < pending.up_to {
+            let until = match domain {
+                None => after.saturating_add(PAGE).min(pending.up_to),
+                Some(_) => pending.up_to,
+            };
+            let read = self.page(sql, (after, until), pending, domain);
+            let (last, rows) = reader.translate(read)?;
+            after = match domain {
+                Some(_) if rows == PAGE => last,
+                Some(_) | None => until,
+            };
+        }
+        Ok(())
+    }
+
+    /// The last number of a page, and how many messages it had.
+    fn page(
+        &mut self,
+        sql: &str,
+        (after, until): (i64, i64),
+        pending: &Pending,
+        domain: Option<i64>,
+    ) -> Result<(i64, i64), Trouble> {
+        let day = pending.day.number();
+        let reader = self.reader;
+        let mut statement = reader.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![after, until, day, pending.up_to, domain, PAGE])?;
+        let (mut last, mut count) = (after, 0);
+        while let Some(row) = rows.next()? {
+            let counted = Counted::read(row)?;
+            last = counted.seq;
+            count += 1;
+            self.count(&counted)?;
+        }
+        Ok((last, count))
+    }
+
+    fn count(&mut self, counted: &Counted) -> Result<(), Trouble> {
+        let c = &self.reader.connection;
+        let place = self.places.get(&counted.policy_domain);
+        let Some(summary) = place.and_then(|place| self.summaries.get_mut(*place)) else {
+            return Ok(());
+        };
+        if counted.seq <= summary.after {
+            return Ok(());
+        }
+        let Some(source_ip) = counted.source_ip else {
+            summary.left_out += 1;
+            return Ok(());
+        };
+        let evaluated = match self.evaluated.get(&counted.evaluated) {
+            Some(known) => *known,
+            None => {
+                let found = read_evaluated(c, counted.evaluated, &mut self.same)?;
+                bounded(&mut self.evaluated).insert(counted.evaluated, found);
+                found
+            }
+        };
+        let policies = bounded(&mut self.policies);
+        let policy = match policies.get(&counted.published) {
+            Some(known) => known,
+            None => {
+                let found = read_policy(c, counted.published)?;
+                policies.entry(counted.published).or_insert(found)
+            }
+        };
+        summary.messages += 1;
+        summary.triggers |= evaluated.triggers;
+        summary.last_record = counted.published;
+        let key = Key {
+            domain: counted.policy_domain,
+            policy: summary.place_of(policy, counted.published),
+            source_ip,
+            header_from: counted.header_from,
+            evaluated: evaluated.first,
+            envelope_from: counted.envelope_from,
+            envelope_to: counted.envelope_to,
+            auth_results: counted.auth_results,
+        };
+        let added = self.entries.add(key);
+        Ok(added.map_err(|error| ReadError::Spool(error.to_string()))?)
+    }
+}
+
+impl Summary {
+    fn begin(pending: &crate::store::fold::PendingDomain) -> Self {
+        Self {
+            policy_domain: pending.policy_domain.clone(),
+            after: pending.after,
+            messages: 0,
+            left_out: 0,
+            triggers: false,
+            policies: Vec::new(),
+            id: pending.id,
+            records: Vec::new(),
+            last_record: 0,
+        }
+    }
+
+    /// Which of the domain's policies this is; the last place when there is no more room.
+    fn place_of(&mut self, policy: &NormalisedPolicy, published: i64) -> u8 {
+        let known = self.policies.iter().position(|known| known == policy);
+        let place = known.unwrap_or_else(|| {
+            if self.policies.len() < MAX_POLICIES {
+                self.policies.push(policy.clone());
+                self.records.push(published);
+            }
+            self.policies.len() - 1
+        });
+        if known.is_some()
+            && let Some(record) = self.records.get_mut(place)
+        {
+            *record = published;
+        }
+        place as u8
+    }
+}
+
+impl Counted {
+    fn read(row: &Row<'_>) -> Result<Self, Trouble> {
+        Ok(Self {
+            seq: row.get(0)?,
+            policy_domain: row.get(1)?,
+            published: row.get(2)?,
+            source_ip: Address::read(row, 3)?,
+            evaluated: row.get(4)?,
+            header_from: row.get(5)?,
+            envelope_from: row.get(6)?,
+            envelope_to: row.get(7)?,
+            auth_results: row.get(8)?,
+        })
+    }
+}
+
+/// Numbers above ?1 and not above ?2, of day ?3; what came after ?4 is not known yet.
+fn sql(selection: Selection, which: &str) -> String {
+    let words = |states: &[OutcomeState]| {
+        let words: Vec<String> = states.iter().map(|state| format!("'{state}'")).collect();
+        words.join(", ")
+    };
+    let states = selection.include.states();
+    let taken_in = words(states);
+    // What is taken in can be left again, or entered from another state that is taken in.
+    let refused = [OutcomeState::RefusedLater];
+    let (first, lasts) = match selection.include {
+        Include::Accepted => (
+            String::new(),
+            format!(
+                "AND NOT EXISTS (SELECT 1 FROM outcome n WHERE n.verdict = o.verdict
+                     AND n.seq > o.seq AND n.seq <= ?4 AND n.state NOT IN ({taken_in}))"
+            ),
+        ),
+        Include::All => (
+            format!(
+                "AND (o.state NOT IN ({}) OR NOT EXISTS (SELECT 1 FROM outcome b
+                     WHERE b.verdict = o.verdict AND b.seq < o.seq AND b.state IN ({taken_in})))",
+                words(&refused)
+            ),
+            String::new(),
+        ),
+    };
+    let envelope_to = if selection.envelope_to {
+        "coalesce((SELECT id FROM document WHERE id = v.envelope_to
+                       AND json_array_length(text) = 1), 0)"
+    } else {
+        "0"
+    };
+    format!(
+        "SELECT o.seq, o.policy_domain, v.policy_published, v.source_ip, v.policy_evaluated,
+             v.header_from, coalesce(v.envelope_from, 0), {envelope_to}, v.auth_results
+         {which} AND o.seq > ?1 AND o.seq <= ?2 AND o.state IN ({taken_in}) {first} {lasts}
+             AND v.policy_published IS NOT NULL AND v.header_from IS NOT NULL
+         ORDER BY o.seq LIMIT ?6"
+    )
+}
+
+/// All domains: along the table itself. ?5 is NULL.
+const BY_NUMBER: &str = "FROM outcome o NOT INDEXED CROSS JOIN verdict v ON v.number = o.verdict
+    WHERE o.day = ?3 AND o.policy_domain IS NOT NULL AND ?5 IS NULL";
+
+/// One domain: along its part of the index.
+const BY_DOMAIN: &str = "FROM outcome o INDEXED BY outcome_day
+    CROSS JOIN verdict v ON v.number = o.verdict
+    WHERE o.day = ?3 AND o.policy_domain = ?5 AND o.policy_domain IS NOT NULL
+        AND o.state <> 'answering'";
+
+fn read_evaluated(
+    c: &Connection,
+    id: i64,
+    same: &mut HashMap<(Disposition, bool, bool, String), i64>,
+) -> Result<Evaluated, Trouble> {
+    let sql = "SELECT disposition, dkim, spf, reasons, weight FROM policy_evaluated WHERE id = ?1";
+    let read = |row: &Row<'_>| -> rusqlite::Result<Result<Evaluated, Trouble>> {
+        Ok((|| {
+            let said = (
+                word(row, "disposition", Disposition::parse)?,
+                word(row, "dkim", read_aligned)?,
+                word(row, "spf", read_aligned)?,
+                row.get("reasons")?,
+            );
+            let triggers = match word(row, "weight", Weight::parse)? {
+                Weight::Triggers => true,
+                Weight::IncludedOnly => false,
+            };
+            let first = *bounded(same).entry(said).or_insert(id);
+            Ok(Evaluated { first, triggers })
+        })())
+    };
+    c.prepare_cached(sql)?.query_row([id], read)?
+}
+
+fn read_policy(c: &Connection, published: i64) -> Result<NormalisedPolicy, Trouble> {
+    let last = super::rows::read_last_record(c, published)?;
+    Ok(NormalisedPolicy::of(&last.record, last.method))
+}
+
+/// Forgets a cache that has grown too large; what it said can be read again.
+fn bounded<K, V>(cache: &mut HashMap<K, V>) -> &mut HashMap<K, V> {
+    if cache.len() >= MOST_KNOWN {
+        cache.clear();
+    }
+    cache
+}
+
+fn disk(directory: &Path, error: &io::Error) -> ReadError {
+    ReadError::Spool(format!("{}: {error}", directory.display()))
+}
+
+/// Entries kept in memory, at some 200 octets each.
+const MOST_ENTRIES: usize = 250_000;
+
+/// Contents of a dictionary known by heart.
+const MOST_KNOWN: usize = 50_000;
+
+/// Outcomes gone through in one read.
+const PAGE: i64 = 20_000;
+
+/// So few domains are looked up one by one.
+const FEW: usize = 64;

@@ -1,0 +1,125 @@
+//! Which days and which policy domains have outcomes that no report covers yet.
+//!
+//! Owns the walk along the index `outcome_day`, from domain to domain: a day of 100,000 domains takes
+//! some 300,000 steps in it, however many messages it has.
+
+use crate::store::error::ReadError;
+use crate::store::fold::{Pending, PendingDomain};
+use crate::store::sqlite::read::Reader;
+use crate::store::sqlite::rebuild::Trouble;
+use crate::store::wire::read_domain;
+use crate::time::UtcDay;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::HashMap;
+
+impl Reader {
+    /// The last number of the outcome table; 0 when it is empty.
+    pub fn last_outcome(&self) -> Result<i64, ReadError> {
+        self.sql(|c| {
+            let last: Option<i64> =
+                c.query_row("SELECT max(seq) FROM outcome", [], |row| row.get(0))?;
+            Ok(last.unwrap_or(0))
+        })
+    }
+
+    /// The days of the outcomes with numbers above `after` and not above `up_to` that a report could
+    /// be about, each with the last such number. Looks at every one of them: at most 100,000 at a time.
+    pub fn days_between(&self, after: i64, up_to: i64) -> Result<Vec<(UtcDay, i64)>, ReadError> {
+        self.rows(
+            "SELECT day, max(seq) FROM outcome NOT INDEXED
+             WHERE seq > ?1 AND seq <= ?2 AND policy_domain IS NOT NULL AND state <> 'answering'
+             GROUP BY day",
+            params![after, up_to],
+            |row| Ok((UtcDay::from_number(row.get(0)?), row.get(1)?)),
+        )
+    }
+
+    /// The domains of a day with outcomes beyond what is covered; `covered` says how far, by name.
+    pub fn pending(
+        &self,
+        day: UtcDay,
+        covered: &HashMap<String, i64>,
+    ) -> Result<Pending, ReadError> {
+        let up_to = self.last_outcome()?;
+        let mut pending = Pending {
+            day,
+            up_to,
+            above: up_to,
+            domains: Vec::new(),
+        };
+        let mut id = 0;
+        loop {
+            let step = self.translate(step(&self.connection, day, id, up_to))?;
+            let Some(step) = step else {
+                return Ok(pending);
+            };
+            id = step.id;
+            let after = covered.get(&step.name).copied().unwrap_or(0);
+            if step.last > after {
+                pending.above = pending.above.min(step.first.max(after + 1) - 1);
+                pending.domains.push(PendingDomain {
+                    policy_domain: read_domain(&step.name)?,
+                    after,
+                    id,
+                });
+            }
+        }
+    }
+}
+
+impl Pending {
+    /// One domain alone.
+    pub fn only(&self, index: usize) -> Option<Self> {
+        let domain = self.domains.get(index)?.clone();
+        Some(Self {
+            day: self.day,
+            up_to: self.up_to,
+            above: domain.after,
+            domains: vec![domain],
+        })
+    }
+}
+
+/// A domain of the day: the first and the last of its outcomes.
+struct Step {
+    id: i64,
+    name: String,
+    first: i64,
+    last: i64,
+}
+
+/// The domain behind `id`.
+fn step(c: &Connection, day: UtcDay, id: i64, up_to: i64) -> Result<Option<Step>, Trouble> {
+    let next: Option<(i64, i64)> = c
+        .prepare_cached(
+            "SELECT policy_domain, seq FROM outcome INDEXED BY outcome_day
+             WHERE day = ?1 AND policy_domain > ?2
+                 AND policy_domain IS NOT NULL AND state <> 'answering'
+             ORDER BY policy_domain, seq LIMIT 1",
+        )?
+        .query_row(params![day.number(), id], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let Some((id, first)) = next else {
+        return Ok(None);
+    };
+    let last: Option<i64> = c
+        .prepare_cached(
+            "SELECT seq FROM outcome INDEXED BY outcome_day
+             WHERE day = ?1 AND policy_domain = ?2 AND seq <= ?3
+                 AND policy_domain IS NOT NULL AND state <> 'answering'
+             ORDER BY seq DESC LIMIT 1",
+        )?
+        .query_row(params![day.number(), id, up_to], |row| row.get(0))
+        .optional()?;
+    let name = c
+        .prepare_cached("SELECT name FROM name WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))?;
+    Ok(Some(Step {
+        id,
+        name,
+        first,
+        last: last.unwrap_or(0),
+    }))
+}
