@@ -1,18 +1,31 @@
-//! Mail made to break a filter, as far as Postfix lets it through: a verdict, soon, for each, and the
+//! Mail made to break a filter, as far as the MTA lets it through: a verdict, soon, for each, and the
 //! next mail of the session is judged as if nothing had been.
 
 use crate::dkim_signer::SigningKey;
-use crate::house::{House, Kind, Plan};
-use crate::world::{ED25519, EVIL, READER};
+use crate::house::{House, Kind, Plan, for_both};
+use crate::world::{ED25519, EVIL, READER, SENDER};
 use std::time::{Duration, Instant};
+
+for_both![
+    too_many_claims_to_be_ours_are_refused_and_keep_nobody_busy,
+    each_gets_a_verdict_and_the_next_mail_its_own,
+];
+
+/// Sendmail refuses headers over 32 KiB by itself, unless told otherwise. A field over 64 KiB is more than it
+/// hands to a milter: it then answers 451.
+const LARGE_HEADERS: &str = "define(`confMAX_HEADERS_LENGTH', `1000000')dnl";
 
 const FROM: &[u8] = b"From: a@sender.example\r\n";
 
-fn messages() -> Vec<(&'static str, Vec<u8>)> {
+fn messages(mta: Kind) -> Vec<(&'static str, Vec<u8>)> {
     let with = |header: &[u8], body: &[u8]| [FROM, header, b"\r\n", body].concat();
     let many = |line: &str, count: usize| line.repeat(count).into_bytes();
     let signature =
         "DKIM-Signature: v=1; a=rsa-sha256; d=sender.example; s=rsa; h=from; bh=AAAA; b=AAAA\r\n";
+    let line = match mta {
+        Kind::Postfix => 1 << 20,
+        Kind::Sendmail => 60_000,
+    };
     vec![
         (
             "10,000 fields",
@@ -23,9 +36,9 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
             with(&many("From: b@list.example\r\n", 10_000), b"x\r\n"),
         ),
         (
-            "a line of 1 MiB",
+            "a long line",
             with(
-                &[b"X-Long: ", &[b'a'; 1 << 20][..], b"\r\n"].concat(),
+                &[&b"X-Long: "[..], &b"a".repeat(line), b"\r\n"].concat(),
                 b"x\r\n",
             ),
         ),
@@ -53,20 +66,20 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
 
 const FORGED: &str = "Authentication-Results: mx.receiver.example; dmarc=pass\r\n";
 
-#[test]
-fn too_many_claims_to_be_ours_are_refused_and_keep_nobody_busy() {
+fn too_many_claims_to_be_ours_are_refused_and_keep_nobody_busy(mta: Kind) {
     let message = [FROM, FORGED.repeat(10_000).as_bytes(), b"\r\nx\r\n"].concat();
     for (skipped, verdicts) in [("[]", 1), ("[\"203.0.113.66\"]", 0)] {
         let house = House::open(&Plan {
             alignd: &[("trust.skip_hosts", skipped)],
-            ..Plan::of(Kind::Postfix)
+            mc: LARGE_HEADERS,
+            ..Plan::of(mta)
         });
         let answer = house.send(&EVIL, "<x@evil.example>", &message);
         assert!(answer.0.contains("too many forged"), "{}", answer.0);
         let stored = house.alignd.messages(&[]);
         assert_eq!(stored.len(), verdicts);
         for verdict in stored {
-            let id = verdict["queue_id"].as_str().expect("Postfix told it");
+            let id = verdict["queue_id"].as_str().expect("the MTA told it");
             let verdict = house.verdict(id);
             assert_eq!(verdict["outcome"], "rejected");
             assert_eq!(verdict["action"], "reject");
@@ -75,17 +88,24 @@ fn too_many_claims_to_be_ours_are_refused_and_keep_nobody_busy() {
     }
 }
 
-#[test]
-fn each_gets_a_verdict_and_the_next_mail_its_own() {
-    let house = House::plain(Kind::Postfix);
+fn each_gets_a_verdict_and_the_next_mail_its_own(mta: Kind) {
+    let house = House::open(&Plan {
+        mc: LARGE_HEADERS,
+        ..Plan::of(mta)
+    });
     let key: &SigningKey = &ED25519;
     let tags = "v=1; a=ed25519-sha256; d=sender.example; s=ed; h=from; bh={bh}; b={b}";
     let good = key.sign(&[FROM, b"\r\nbody\r\n"].concat(), tags);
     let mut session = house.mta.session(&EVIL);
-    for (kind, message) in messages() {
+    for (kind, message) in messages(mta) {
+        let message = match mta {
+            Kind::Postfix => message,
+            // Which breaks it off otherwise.
+            Kind::Sendmail => without_bare_line_ends(&message),
+        };
         let start = Instant::now();
         let answer = session.mail("<x@evil.example>", &[READER], &message);
-        // Postfix alone takes about a second for the largest on a busy machine.
+        // The MTA alone takes about a second for the largest on a busy machine.
         assert!(
             start.elapsed() < Duration::from_secs(20),
             "{kind}: {:?}",
@@ -110,4 +130,37 @@ fn each_gets_a_verdict_and_the_next_mail_its_own() {
             "after {kind}"
         );
     }
+}
+
+fn without_bare_line_ends(message: &[u8]) -> Vec<u8> {
+    let kept = message
+        .iter()
+        .enumerate()
+        .filter(|&(at, octet)| match octet {
+            b'\r' => message.get(at + 1) == Some(&b'\n'),
+            b'\n' => at > 0 && message[at - 1] == b'\r',
+            _ => true,
+        });
+    kept.map(|(_, &octet)| octet).collect()
+}
+
+#[test]
+fn what_sendmail_itself_breaks_off_has_no_verdict() {
+    let house = House::plain(Kind::Sendmail);
+    let good = [FROM, b"\r\nbody\r\n"].concat();
+    let large = [FROM, FORGED.repeat(1_000).as_bytes(), b"\r\nx\r\n"].concat();
+    for (message, code) in [
+        (&large[..], 552),
+        (b"From: a@sender.example\r\n\r\na\nb\r\n", 421),
+        (b"From: a@sender.example\r\n\r\na\rb\r\n", 421),
+    ] {
+        let mut session = house.mta.session(&SENDER);
+        let answer = session.mail("<x@sender.example>", &[READER], message);
+        answer.expect(code);
+        if code == 552 {
+            let id = session.mail("<a@sender.example>", &[READER], &good);
+            assert_eq!(house.verdict(&id.queue_id())["dmarc"]["result"], "pass");
+        }
+    }
+    assert_eq!(house.alignd.messages(&[]).len(), 1);
 }
