@@ -3,6 +3,7 @@
 
 use crate::house::{Chain, House, Kind, Plan};
 use crate::sendmail::ALIGND_USER;
+use crate::smtp::Client;
 use crate::world::SENDER;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -30,6 +31,29 @@ fn our_lines_and_settings_need_nothing_else() {
     house.deliver(&SENDER, "<a@sender.example>", MAIL);
     let told = house.alignd.config_check();
     assert!(told.contains("nothing wrong (for user alignd)"), "{told}");
+}
+
+#[test]
+fn alignd_names_the_macros_itself() {
+    let none = [
+        "CONNECT", "HELO", "ENVFROM", "ENVRCPT", "DATA", "EOH", "EOM",
+    ];
+    let mc: String = none
+        .iter()
+        .map(|stage| format!("define(`confMILTER_MACROS_{stage}', `v')dnl\n"))
+        .collect();
+    let house = House::open(&Plan {
+        mc: &mc,
+        ..Plan::of(Kind::Sendmail)
+    });
+    let (_, verdict) = house.deliver(&SENDER, "<a@sender.example>", MAIL);
+    assert_eq!(verdict["dmarc"]["result"], "pass");
+    let user = Client {
+        login: "ann",
+        ..SENDER
+    };
+    house.send(&user, "<a@sender.example>", MAIL).expect(250);
+    assert_eq!(house.alignd.messages(&[]).len(), 1);
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Mail that is passed over, and mail from trusted relays.
 
 use crate::house::{House, Kind, Plan, for_both};
-use crate::smtp::Client;
+use crate::smtp::{Client, Session};
 use crate::wait;
-use crate::world::{EVIL, FORWARDER, SENDER};
+use crate::world::{EVIL, FORWARDER, READER, SENDER};
 
 for_both![
     what_is_passed_over_has_no_verdict_and_nobody_elses_word_for_ours,
     a_program_of_this_host_is_no_client,
+    a_program_of_this_host_that_speaks_smtp_is_none_either,
     behind_a_relay_the_client_is_the_one_it_names,
     a_relay_that_names_no_client_is_never_held_against_the_sender,
 ];
@@ -84,6 +85,29 @@ fn a_program_of_this_host_is_no_client(mta: Kind) {
     let mail = wait::until("the mail", || house.mta.mailbox().pop());
     let results = mail.fields("Authentication-Results");
     assert_eq!(results.len(), kept, "{results:?}");
+    assert_eq!(house.alignd.messages(&[]).len(), 0);
+}
+
+/// SMTP on standard input, as some mail programs speak it.
+fn a_program_of_this_host_that_speaks_smtp_is_none_either(mta: Kind) {
+    let house = House::open(&Plan {
+        main_cf: "non_smtpd_milters = unix:alignd/milter.sock",
+        ..Plan::of(mta)
+    });
+    // -Am: by the daemon's own settings, its milters among them.
+    let arguments: &[&str] = match mta {
+        Kind::Postfix => &["-bs"],
+        Kind::Sendmail => &["-bs", "-Am"],
+    };
+    let mut session = Session::with(house.mta.command().args(arguments));
+    session.command("EHLO localhost").expect(250);
+    let message = format!("{FORGED}{LETTER}");
+    let answer = session.mail("<cron@sender.example>", &[READER], message.as_bytes());
+    answer.expect(250);
+    session.command("QUIT").expect(221);
+    let mail = wait::until("the mail", || house.mta.mailbox().pop());
+    let results = mail.fields("Authentication-Results");
+    assert!(results.is_empty(), "{results:?}");
     assert_eq!(house.alignd.messages(&[]).len(), 0);
 }
 

@@ -3,7 +3,9 @@
 use crate::mailbox::Mail;
 use crate::smtp::{Client, Session};
 use crate::wait;
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// The file of alignd's socket in `Mta::sockets`.
 pub const ALIGND: &str = "milter.sock";
@@ -15,8 +17,23 @@ pub trait Mta: Send + Sync {
     /// An SMTP session as `client`, who has said HELO.
     fn session(&self, client: &Client) -> Session;
 
-    /// Hands mail over as a program of the same host does, by sendmail(1).
-    fn submit(&self, from: &str, message: &[u8]);
+    /// sendmail(1) of the same host.
+    fn command(&self) -> Command;
+
+    /// Hands mail over as a program of the same host does.
+    fn submit(&self, from: &str, message: &[u8]) {
+        let mut sendmail = self
+            .command()
+            .args(["-f", from, "reader@receiver.example"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("nsenter (util-linux) can be run");
+        let mut input = sendmail.stdin.take().expect("it is piped");
+        input.write_all(message).expect("sendmail reads");
+        drop(input);
+        let ended = sendmail.wait().expect("it is our child");
+        assert!(ended.success(), "sendmail: {ended}");
+    }
 
     /// The directory where milters have their sockets.
     fn sockets(&self) -> PathBuf;

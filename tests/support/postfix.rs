@@ -14,7 +14,6 @@ use crate::mta::Mta;
 use crate::smtp::{Client, Session};
 use crate::wait;
 use std::fs;
-use std::io::Write;
 use std::net::{SocketAddrV4, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -88,23 +87,16 @@ impl Mta for Postfix {
         session
     }
 
-    fn submit(&self, from: &str, message: &[u8]) {
-        let mut sendmail = Command::new("nsenter")
+    fn command(&self) -> Command {
+        let mut sendmail = Command::new("nsenter");
+        sendmail
             .args(["--mount", "--root", "--target"])
             .arg(self.namespace().to_string())
             .arg("/mnt/usr/sbin/sendmail")
-            .args(["-f", from, "reader@receiver.example"])
             .env_clear()
             .env("MAIL_CONFIG", self.home.path().join("etc"))
-            .env("LD_LIBRARY_PATH", library_path())
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("nsenter (util-linux) can be run");
-        let mut input = sendmail.stdin.take().expect("it is piped");
-        input.write_all(message).expect("sendmail reads");
-        drop(input);
-        let ended = sendmail.wait().expect("it is our child");
-        assert!(ended.success(), "sendmail: {ended}");
+            .env("LD_LIBRARY_PATH", library_path());
+        sendmail
     }
 
     /// Within the queue directory, where a jailed smtpd can reach them.

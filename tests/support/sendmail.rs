@@ -107,23 +107,15 @@ impl Mta for Sendmail {
         session
     }
 
-    fn submit(&self, from: &str, message: &[u8]) {
-        let mut sendmail = Command::new("nsenter")
+    fn command(&self) -> Command {
+        let mut sendmail = Command::new("nsenter");
+        sendmail
             .args(["--mount", "--net", "--root", "--target"])
             .arg(self.namespace().to_string())
             .arg("/mnt/tree/usr/libexec/sendmail/sendmail")
-            .args(["-C", "/mnt/home/submit.cf"])
-            .args(["-f", from, "reader@receiver.example"])
             .env_clear()
-            .env("LD_LIBRARY_PATH", aside::libraries(Path::new("/mnt/tree")))
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("nsenter (util-linux) can be run");
-        let mut input = sendmail.stdin.take().expect("it is piped");
-        input.write_all(message).expect("sendmail reads");
-        drop(input);
-        let ended = sendmail.wait().expect("it is our child");
-        assert!(ended.success(), "sendmail: {ended}");
+            .env("LD_LIBRARY_PATH", aside::libraries(Path::new("/mnt/tree")));
+        sendmail
     }
 
     fn sockets(&self) -> PathBuf {
@@ -229,7 +221,7 @@ mkdir /mnt/etc
 cp -a /etc/. /mnt/etc
 rm -rf /mnt/etc/postfix /mnt/etc/mail
 mkdir -p /mnt/etc/sasl2 /mnt/etc/mail
-cp "$home/sendmail.cf" /mnt/etc/mail/
+cp "$home/sendmail.cf" "$home/submit.cf" /mnt/etc/mail/
 for file in passwd group hosts resolv.conf sasl2/Sendmail.conf; do
     rm -f "/mnt/etc/$file"
     cp "$home/${file##*/}" "/mnt/etc/$file"
@@ -245,7 +237,7 @@ mount --rbind /mnt/dev /dev
 ip link set lo up
 for address; do ip address add "$address" dev lo; done
 export LD_LIBRARY_PATH=$libraries
-/mnt/tree/usr/libexec/sendmail/sendmail -bD -C /etc/mail/sendmail.cf </dev/null >"$home/sendmail.out" 2>&1 &
+/mnt/tree/usr/libexec/sendmail/sendmail -bD </dev/null >"$home/sendmail.out" 2>&1 &
 cat
 kill -9 -1
 rm -rf "$home"

@@ -3,6 +3,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::Duration;
 
 /// Who the client says it is.
@@ -23,18 +26,43 @@ pub const NO_LOGIN: &str = "[UNAVAILABLE]";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply(pub String);
 
+/// A limit for broken tests only; the slowest answers waited for take seconds.
+const PATIENCE: Option<Duration> = Some(Duration::from_secs(120));
+
 pub struct Session {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
 }
+
+trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
 
 impl Session {
     /// Reads the greeting over a fresh connection.
     pub fn over(stream: TcpStream) -> Self {
-        // A limit for broken tests only; the slowest answers waited for take seconds.
         stream
-            .set_read_timeout(Some(Duration::from_secs(120)))
+            .set_read_timeout(PATIENCE)
             .expect("a limit can be set");
         stream.set_nodelay(true).expect("TCP_NODELAY can be set");
+        Self::greeted(Box::new(stream))
+    }
+
+    /// Reads the greeting of a program that speaks SMTP on its standard input and output.
+    pub fn with(program: &mut Command) -> Self {
+        let (ours, its) = UnixStream::pair().expect("a pair of sockets can be made");
+        ours.set_read_timeout(PATIENCE).expect("a limit can be set");
+        let output = its.try_clone().expect("a socket can be shared");
+        let program = program
+            .stdin(OwnedFd::from(its))
+            .stdout(OwnedFd::from(output))
+            .spawn();
+        let mut program = program.expect("the program can be run");
+        // It ends with the session; only that nobody waited for it would be left of it.
+        std::thread::spawn(move || program.wait());
+        Self::greeted(Box::new(ours))
+    }
+
+    fn greeted(stream: Box<dyn Stream>) -> Self {
         let mut session = Self {
             stream: BufReader::new(stream),
         };
