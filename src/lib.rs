@@ -8,7 +8,7 @@
 //! - formats, bytes to types and back: [`message`], [`dns`], [`site_key`]
 //! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
 //! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`]
-//! - adapters, one outside thing each: [`resolver`], [`store`], [`deliver`]
+//! - adapters, one outside thing each: [`resolver`], [`store`], [`deliver`], [`key_file`]
 //! - operations, the verbs of the program: [`build_report`], [`send_report`]
 //! - entrances, each with a loop of its own: [`milter`]
 //! - the root, which puts all of it together: [`config`], [`daemon`], [`cli`]
@@ -33,6 +33,7 @@ pub mod daemon;
 pub mod deliver;
 pub mod dns;
 pub mod domain;
+pub mod key_file;
 pub mod message;
 pub mod milter;
 pub mod outcome;

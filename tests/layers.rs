@@ -22,6 +22,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("report", 3),
     ("verdict", 3),
     ("deliver", 4),
+    ("key_file", 4),
     ("resolver", 4),
     ("store", 4),
     ("build_report", 5),

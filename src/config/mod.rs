@@ -13,6 +13,7 @@ pub mod value;
 
 use crate::auth::arc::ArcSettings;
 use crate::auth::dkim::DkimSettings;
+use crate::deliver::DeliverySettings;
 use crate::domain::DomainName;
 use crate::milter::settings::{MilterSettings, TrustSettings};
 use crate::policy::PolicySettings;
@@ -20,6 +21,7 @@ use crate::report::aggregate::{Format, Reporter};
 use crate::report::destination::PlainAddress;
 use crate::report::period::{SendSchedule, SendWindow};
 use crate::resolver::DnsSettings;
+use crate::send_report::SendSettings;
 use crate::store::StoreSettings;
 use crate::word::words;
 use file::{Lines, Problem, Reader};
@@ -38,6 +40,7 @@ pub struct Config {
     pub policy: PolicySettings,
     pub store: StoreSettings,
     pub report: ReportSettings,
+    pub delivery: DeliverySettings,
     pub metrics: MetricsSettings,
     pub log: LogSettings,
 }
@@ -53,6 +56,8 @@ pub struct IdentitySettings {
     pub report_domain: Option<DomainName>,
     /// Whom readers of reports may write to.
     pub contact: Option<PlainAddress>,
+    /// The file of the key that signs return paths.
+    pub site_key: PathBuf,
 }
 
 /// `[report]`
@@ -101,6 +106,27 @@ impl IdentitySettings {
             org_name: self.org_name.clone(),
             contact: self.contact.as_ref().ok_or("contact")?.to_string(),
             domain: self.report_domain.clone().ok_or("report_domain")?,
+        })
+    }
+}
+
+impl Config {
+    /// What sending needs. Err: the first key of [identity] that is not set and must be.
+    pub fn sending(&self) -> Result<SendSettings, &'static str> {
+        let domain = self.identity.report_domain.clone();
+        let report_domain = domain.ok_or("report_domain")?;
+        let own = || PlainAddress::new("dmarc-reports", report_domain.clone());
+        Ok(SendSettings {
+            from: self
+                .delivery
+                .from
+                .clone()
+                .or_else(own)
+                .ok_or("report_domain")?,
+            max_destinations: self.report.max_destinations,
+            rate: self.delivery.rate,
+            retry_for: self.delivery.retry_for,
+            report_domain,
         })
     }
 }
@@ -160,6 +186,7 @@ impl Config {
                 org_name: String::new(),
                 report_domain: None,
                 contact: None,
+                site_key: PathBuf::from("/var/lib/alignd/site.key"),
             },
             milter: MilterSettings::default(),
             trust: TrustSettings::default(),
@@ -169,6 +196,7 @@ impl Config {
             policy: PolicySettings::default(),
             store: StoreSettings::default(),
             report: ReportSettings::default(),
+            delivery: DeliverySettings::default(),
             metrics: MetricsSettings::default(),
             log: LogSettings {
                 level: LogLevel::Info,

@@ -11,6 +11,7 @@ use super::{
 use crate::auth::arc::ArcSettings;
 use crate::auth::dkim::DkimSettings;
 use crate::auth::dmarc::DiscoveryMethod;
+use crate::deliver::{DeliverySettings, Server, TlsMode};
 use crate::domain::DomainName;
 use crate::milter::settings::{
     HostPattern, MilterSettings, SenderPattern, SocketSpec, TrustSettings,
@@ -38,6 +39,7 @@ pub fn config(reader: &mut Reader<'_>, defaults: Config) -> Config {
         policy: reader.section("policy", |s| policy(s, defaults.policy)),
         store: reader.section("store", |s| store(s, defaults.store)),
         report: reader.section("report", |s| report(s, defaults.report)),
+        delivery: reader.section("delivery", |s| delivery(s, defaults.delivery)),
         metrics: reader.section("metrics", metrics),
         log: reader.section("log", |s| log(s, defaults.log)),
     }
@@ -49,6 +51,7 @@ fn identity(s: &mut Section<'_, '_>, d: IdentitySettings) -> IdentitySettings {
         org_name: s.or("org_name", d.org_name, org_name),
         report_domain: s.or("report_domain", d.report_domain, |v| optional(v, domain)),
         contact: s.or("contact", d.contact, |v| optional(v, address)),
+        site_key: s.or("site_key", d.site_key, absolute_path),
     }
 }
 
@@ -179,6 +182,32 @@ fn report(s: &mut Section<'_, '_>, d: ReportSettings) -> ReportSettings {
         only_domains: s.or("only_domains", d.only_domains, |v| v.list(domain)),
         max_destinations: s.or("max_destinations", d.max_destinations, |v| {
             count(v, 1..=100)
+        }),
+    }
+}
+
+fn delivery(s: &mut Section<'_, '_>, d: DeliverySettings) -> DeliverySettings {
+    let tls = |v: Value<'_>| v.one_of(TlsMode::ALL, TlsMode::as_str);
+    DeliverySettings {
+        smtp: s.or("smtp", d.smtp, smtp_server),
+        tls: s.or("tls", d.tls, tls),
+        tls_ca: s.or("tls_ca", d.tls_ca, |v| optional(v, absolute_path)),
+        username: s.or("username", d.username, |v| {
+            optional(v, |v| v.text().map(str::to_owned))
+        }),
+        password_file: s.or("password_file", d.password_file, |v| {
+            optional(v, absolute_path)
+        }),
+        from: s.or("from", d.from, |v| optional(v, address)),
+        rate: s.or("rate", d.rate, |v| {
+            v.integer(1..=60_000).map(|rate| rate as u32)
+        }),
+        retry_for: s.or("retry_for", d.retry_for, |v| {
+            v.duration(60 * MINUTE..=30 * DAY)
+        }),
+        dkim_selector: s.or("dkim_selector", d.dkim_selector, |v| optional(v, selector)),
+        dkim_key_file: s.or("dkim_key_file", d.dkim_key_file, |v| {
+            optional(v, absolute_path)
         }),
     }
 }
@@ -335,6 +364,19 @@ fn reject_code(v: Value<'_>) -> Result<String, Fault> {
         .filter(fits)
         .map(str::to_owned)
         .ok_or_else(|| v.unlike("an enhanced status code such as \"5.7.1\""))
+}
+
+fn smtp_server(v: Value<'_>) -> Result<Server, Fault> {
+    let server = v.text().ok().and_then(Server::parse);
+    server.ok_or_else(|| v.unlike("a host with its port such as \"localhost:25\" or \"[::1]:587\""))
+}
+
+/// RFC 6376 §3.1: sub-domains, with dots between.
+fn selector(v: Value<'_>) -> Result<String, Fault> {
+    let selector = v.text().ok().and_then(|text| DomainName::parse(text).ok());
+    selector
+        .map(|name| name.to_string())
+        .ok_or_else(|| v.unlike("a selector such as \"reports2026\""))
 }
 
 fn absolute_path(v: Value<'_>) -> Result<PathBuf, Fault> {

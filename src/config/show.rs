@@ -5,6 +5,7 @@ use super::Config;
 use super::value::write_duration;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// One setting in force.
@@ -28,6 +29,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("policy", policy(config)),
         ("store", store(config)),
         ("report", report(config)),
+        ("delivery", delivery(config)),
         ("metrics", metrics(config)),
         ("log", log(config)),
     ];
@@ -51,6 +53,7 @@ fn identity(config: &Config) -> Written {
         ("org_name", quoted(&s.org_name)),
         ("report_domain", optional(s.report_domain.as_ref())),
         ("contact", optional(s.contact.as_ref())),
+        ("site_key", quoted(s.site_key.display())),
     ]
 }
 
@@ -151,6 +154,23 @@ fn report(config: &Config) -> Written {
     ]
 }
 
+fn delivery(config: &Config) -> Written {
+    let s = &config.delivery;
+    let path = |path: &Option<PathBuf>| optional(path.as_ref().map(|path| path.display()).as_ref());
+    vec![
+        ("smtp", quoted(&s.smtp)),
+        ("tls", quoted(s.tls)),
+        ("tls_ca", path(&s.tls_ca)),
+        ("username", optional(s.username.as_ref())),
+        ("password_file", path(&s.password_file)),
+        ("from", optional(s.from.as_ref())),
+        ("rate", s.rate.to_string()),
+        ("retry_for", duration(s.retry_for)),
+        ("dkim_selector", optional(s.dkim_selector.as_ref())),
+        ("dkim_key_file", path(&s.dkim_key_file)),
+    ]
+}
+
 fn metrics(config: &Config) -> Written {
     let listen = match config.metrics.listen {
         Some(address) => quoted(address),
@@ -226,6 +246,12 @@ mod tests {
         servers = ["127.0.0.1", "[::1]:5353"]
         [policy]
         on_reject = "reject"
+        [delivery]
+        smtp = "[::1]:587"
+        tls = "implicit"
+        tls_ca = "/etc/ca.pem"
+        username = "u"
+        from = "r@a.example"
         [metrics]
         listen = "[::1]:9473"
         [log]

@@ -6,6 +6,7 @@
 //! `postfix` and `sendmail` read what the MTA will do.
 
 pub mod account;
+mod delivery;
 mod postfix;
 mod sendmail;
 mod sockets;
@@ -77,6 +78,7 @@ pub fn findings(loaded: &Loaded, host: &Host) -> Vec<Finding> {
     dns(&mut findings);
     policy(&mut findings);
     report(&mut findings);
+    delivery::check(&mut findings);
     store::check(&mut findings, host);
     let mut found = findings.found;
     found.sort_by_key(|finding| finding.severity);
