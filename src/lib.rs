@@ -10,7 +10,7 @@
 //! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`]
 //! - adapters, one outside thing each: [`resolver`], [`store`], [`deliver`], [`key_file`]
 //! - operations, the verbs of the program: [`build_report`], [`send_report`]
-//! - entrances, each with a loop of its own: [`milter`]
+//! - entrances, each with a loop of its own: [`milter`], [`schedule`]
 //! - the root, which puts all of it together: [`config`], [`daemon`], [`cli`]
 //!
 //! # One message
@@ -40,6 +40,7 @@ pub mod outcome;
 pub mod policy;
 pub mod report;
 pub mod resolver;
+pub mod schedule;
 pub mod send_report;
 pub mod site_key;
 pub mod store;

@@ -28,6 +28,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("build_report", 5),
     ("send_report", 5),
     ("milter", 6),
+    ("schedule", 6),
     ("cli", 7),
     ("config", 7),
     ("daemon", 7),

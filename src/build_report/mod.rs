@@ -401,7 +401,7 @@ const BATCH_OCTETS: usize = 256 << 10;
 const LOOK: i64 = 100_000;
 
 /// Days before the first look that are reported: a week-old report is still of use.
-const FIRST_DAYS: i32 = 7;
+pub const FIRST_DAYS: i32 = 7;
 
 impl From<ReadError> for BuildError {
     fn from(error: ReadError) -> Self {

@@ -13,6 +13,7 @@ mod moment;
 mod output;
 mod page;
 mod policy;
+mod report;
 mod run;
 mod sentences;
 mod status;
@@ -20,6 +21,7 @@ mod stored;
 mod why;
 
 use crate::config::{LoadError, Loaded, load};
+use crate::daemon::Role;
 use crate::time::Timestamp;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -49,12 +51,17 @@ enum Command {
     Messages(messages::Arguments),
     /// Show how the DMARC policy of a domain is found, step by step
     Policy(policy::Arguments),
+    /// Aggregate reports: what is due, what they would say, building them now
+    Report(report::Arguments),
     /// Run the daemon, all of it, in the foreground
     #[command(after_help = RUN_HELP)]
     Run,
     /// Run what a mail host needs: the milter
     #[command(after_help = RUN_HELP)]
     Milter,
+    /// Run what one host of many needs besides: building and sending reports
+    #[command(after_help = RUN_HELP)]
+    Schedule,
     /// One screen: is it running, what came in today, what needs a hand
     Status(status::Arguments),
     /// Explain one stored verdict: grounds, rule, header, what became of the message
@@ -132,7 +139,10 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Config(arguments) => config::run(arguments, file),
         Command::Messages(arguments) => messages::run(arguments, file),
         Command::Policy(arguments) => policy::run(arguments, file),
-        Command::Run | Command::Milter => run::run(file),
+        Command::Report(arguments) => report::run(arguments, file),
+        Command::Run => run::run(Role::All, file),
+        Command::Milter => run::run(Role::Milter, file),
+        Command::Schedule => run::run(Role::Schedule, file),
         Command::Status(arguments) => status::run(arguments, file),
         Command::Why(arguments) => why::run(arguments, file),
     }

@@ -1,16 +1,16 @@
-//! `alignd run` and `alignd milter`: the daemon in the foreground.
+//! `alignd run`, `alignd milter` and `alignd schedule`: the daemon, or a part of it, in the foreground.
 
 use super::{Exit, Failure, Outcome, host_name};
-use crate::daemon::{self, Source, StartError};
+use crate::daemon::{self, Role, Source, StartError};
 use std::path::Path;
 
 /// Runs until it is told to stop.
-pub fn run(file: Option<&Path>) -> Outcome {
+pub fn run(role: Role, file: Option<&Path>) -> Outcome {
     let source = Source {
         file: file.map(Path::to_owned),
         host_name: host_name(),
     };
-    daemon::run(&source)?;
+    daemon::run(&source, role)?;
     Ok(Exit::Ok)
 }
 

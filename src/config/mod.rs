@@ -22,7 +22,7 @@ use crate::report::destination::PlainAddress;
 use crate::report::period::{SendSchedule, SendWindow};
 use crate::resolver::DnsSettings;
 use crate::send_report::SendSettings;
-use crate::store::StoreSettings;
+use crate::store::{Include, StoreSettings};
 use crate::word::words;
 use file::{Lines, Problem, Reader};
 use std::net::SocketAddr;
@@ -66,6 +66,7 @@ pub struct ReportSettings {
     pub enabled: bool,
     /// `send_window`, `timezone` and `settle`.
     pub schedule: SendSchedule,
+    pub include: Include,
     pub format: Format,
     pub envelope_to: bool,
     /// Fewer messages of a domain in a day are not reported.
@@ -86,6 +87,7 @@ impl Default for ReportSettings {
                 zone: chrono_tz::UTC,
                 settle: 15 * 60 * 1_000_000,
             },
+            include: Include::Accepted,
             format: Format::Rfc9990,
             envelope_to: false,
             min_messages: 1,

@@ -21,7 +21,7 @@ use crate::report::aggregate::Format;
 use crate::report::destination::PlainAddress;
 use crate::report::period::{SendSchedule, SendWindow};
 use crate::resolver::DnsSettings;
-use crate::store::{Durability, OnFailure, StoreSettings};
+use crate::store::{Durability, Include, OnFailure, StoreSettings};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -157,6 +157,9 @@ fn store(s: &mut Section<'_, '_>, d: StoreSettings) -> StoreSettings {
 fn report(s: &mut Section<'_, '_>, d: ReportSettings) -> ReportSettings {
     ReportSettings {
         enabled: s.or("enabled", d.enabled, |v| v.boolean()),
+        include: s.or("include", d.include, |v| {
+            v.one_of(Include::ALL, Include::as_str)
+        }),
         schedule: SendSchedule {
             window: s.or("send_window", d.schedule.window, |v| {
                 let window = SendWindow::parse(v.text()?);

@@ -142,6 +142,7 @@ fn report(config: &Config) -> Written {
     let settle = Duration::from_micros(u64::try_from(s.schedule.settle).unwrap_or_default());
     vec![
         ("enabled", s.enabled.to_string()),
+        ("include", quoted(s.include)),
         ("send_window", quoted(s.schedule.window)),
         ("timezone", quoted(s.schedule.zone)),
         ("settle", duration(settle)),
@@ -231,6 +232,7 @@ mod tests {
         send_window = "22:00-02:00"
         timezone = "Asia/Kathmandu"
         settle = "0s"
+        include = "all"
         format = "rfc7489"
         skip_domains = ["spam.example"]
         [milter]

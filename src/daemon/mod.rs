@@ -1,18 +1,21 @@
-//! The daemon: settings → store → resolver → milter, started in this order and stopped in the other.
+//! The daemon: settings → resolver → store and milter → schedule, started in this order.
 //!
 //! Owns the wiring, the signals (SIGTERM and SIGINT stop, SIGHUP reloads), what systemd is told, and the
 //! hour at which old verdicts go. A reload changes what the next message is judged by; sockets, store
 //! and DNS servers stay as they were at the start. Evaluates nothing.
 
 mod error;
+mod reporting;
 mod telemetry;
 
 pub use error::StartError;
+pub use reporting::build_settings;
 
 use crate::config::{Config, load};
 use crate::dns::Resolver;
 use crate::milter::{self, PROGRESS, Service, Settings};
 use crate::resolver::LiveResolver;
+use crate::schedule::Reporting;
 use crate::store::Store;
 use crate::time::{Clock, Timestamp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -23,7 +26,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use telemetry::LogLevelHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinError;
+use tokio::task::{JoinError, JoinHandle};
 use tracing::{error, info, warn};
 
 /// Where the settings come from, at the start and at each reload.
@@ -34,8 +37,19 @@ pub struct Source {
     pub host_name: String,
 }
 
+/// Which entrances a process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `alignd run`
+    All,
+    /// `alignd milter`
+    Milter,
+    /// `alignd schedule`
+    Schedule,
+}
+
 /// Runs until it is told to stop. Makes the runtime.
-pub fn run(source: &Source) -> Result<(), StartError> {
+pub fn run(source: &Source, role: Role) -> Result<(), StartError> {
     let config = load(source.file.as_deref(), &source.host_name)?.config;
     let level = telemetry::start_log(&config.log)?;
     allow_open_files();
@@ -43,7 +57,10 @@ pub fn run(source: &Source) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(StartError::Runtime)?;
-    runtime.block_on(serve(source, config, level))
+    let result = runtime.block_on(serve(source, config, level, role));
+    // A report that is being built isn't waited for: whoever runs next builds it again.
+    runtime.shutdown_timeout(LEAVE);
+    result
 }
 
 /// The system's clock.
@@ -58,20 +75,38 @@ impl Clock for SystemClock {
     }
 }
 
-async fn serve(source: &Source, config: Config, level: LogLevelHandle) -> Result<(), StartError> {
+async fn serve(
+    source: &Source,
+    config: Config,
+    level: LogLevelHandle,
+    role: Role,
+) -> Result<(), StartError> {
     // Before anything that takes time: a signal must not end us halfway.
     let signals = Signals::new()?;
-    if let Some(address) = config.metrics.listen {
-        telemetry::start_metrics(address)?;
-    }
-    let store = Store::open(&config.store, SystemClock.now())?;
     let resolver = Arc::new(LiveResolver::new(&config.dns)?);
-    let listeners = milter::bind(&config.milter).await?;
     let (settings, take_settings) = watch::channel(Arc::new(settings(&config)));
-    let service = service(take_settings, resolver, &store);
+    let (reporting, take_reporting) = watch::channel(reporting::reporting(&config));
     let (stop, stopped) = watch::channel(false);
-    let expiry = tokio::spawn(expire(store.clone()));
-    let mut milter = tokio::spawn(milter::run(listeners, service, stopped, GRACE));
+    let mut receiving = match role {
+        Role::All | Role::Milter => {
+            Some(Receiving::start(&config, take_settings, &resolver, &stopped).await?)
+        }
+        Role::Schedule => None,
+    };
+    let scheduling = match role {
+        Role::All | Role::Schedule => {
+            match reporting::start(&config, take_reporting, resolver, stopped) {
+                Ok(tasks) => Some(tasks),
+                // Mail must not wait for what reports lack.
+                Err(problem) if role == Role::All => {
+                    error!(%problem, "no reports are built: mend it and restart alignd");
+                    None
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
+        Role::Milter => None,
+    };
     info!(
         version = env!("CARGO_PKG_VERSION"),
         authserv_id = config.identity.authserv_id,
@@ -82,21 +117,72 @@ async fn serve(source: &Source, config: Config, level: LogLevelHandle) -> Result
         source,
         running: config,
         settings,
+        reporting,
         level,
+    };
+    let milter_ended = async {
+        match &mut receiving {
+            Some(receiving) => (&mut receiving.milter).await,
+            None => std::future::pending().await,
+        }
     };
     let early = tokio::select! {
         () = reloading.until_stopped(signals) => None,
-        ended = &mut milter => Some(ended),
+        ended = milter_ended => Some(ended),
     };
     tell(&[NotifyState::Stopping]);
     stop.send_replace(true);
-    expiry.abort();
-    let result = match early {
-        None => ended(milter.await),
-        Some(early) => ended(early).and(Err(StartError::Ended("it stopped by itself".to_owned()))),
-    };
-    store.close().await;
-    result
+    drop(scheduling);
+    match receiving {
+        Some(receiving) => receiving.stop(early).await,
+        None => {
+            info!("stopped");
+            Ok(())
+        }
+    }
+}
+
+/// The milter with its store, while it runs.
+struct Receiving {
+    store: Store,
+    milter: JoinHandle<usize>,
+    expiry: JoinHandle<()>,
+}
+
+impl Receiving {
+    async fn start(
+        config: &Config,
+        settings: watch::Receiver<Arc<Settings>>,
+        resolver: &Arc<LiveResolver>,
+        stopped: &watch::Receiver<bool>,
+    ) -> Result<Self, StartError> {
+        if let Some(address) = config.metrics.listen {
+            telemetry::start_metrics(address)?;
+        }
+        let store = Store::open(&config.store, SystemClock.now())?;
+        let listeners = milter::bind(&config.milter).await?;
+        let service = service(settings, resolver.clone(), &store);
+        let expiry = tokio::spawn(expire(store.clone()));
+        let milter = tokio::spawn(milter::run(listeners, service, stopped.clone(), GRACE));
+        Ok(Self {
+            store,
+            milter,
+            expiry,
+        })
+    }
+
+    /// Ends it in order; `early`: it ended by itself.
+    async fn stop(self, early: Option<Result<usize, JoinError>>) -> Result<(), StartError> {
+        self.expiry.abort();
+        let result = match early {
+            None => ended(self.milter.await),
+            Some(early) => {
+                ended(early).and(Err(StartError::Ended("it stopped by itself".to_owned())))
+            }
+        };
+        self.store.close().await;
+        result
+    }
 }
 
 fn ended(milter: Result<usize, JoinError>) -> Result<(), StartError> {
@@ -177,6 +263,7 @@ struct Reloading<'a> {
     /// As it was at the start.
     running: Config,
     settings: watch::Sender<Arc<Settings>>,
+    reporting: watch::Sender<Option<Arc<Reporting>>>,
     level: LogLevelHandle,
 }
 
@@ -210,6 +297,7 @@ impl Reloading<'_> {
             warn!(problem, "log.level cannot be changed");
         }
         self.settings.send_replace(Arc::new(settings(new)));
+        self.reporting.send_replace(reporting::reporting(new));
         info!("reloaded: holds from the next message on");
     }
 }
@@ -270,3 +358,6 @@ fn allow_open_files() {
 
 /// How long the mails in hand may take after SIGTERM; systemd waits 90 s.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// How long what blocks may still take when everything else has stopped.
+const LEAVE: Duration = Duration::from_secs(2);

@@ -4,7 +4,6 @@
 //! Pure arithmetic over time zones; "now" is an argument. A day is UTC's, whatever the host's zone; the
 //! window is local, because off-peak is a local word. Never decides what is in a report.
 
-use super::ReportId;
 use crate::time::{Period, Timestamp, UtcDay};
 use chrono::{DateTime, Duration, MappedLocalTime, NaiveDate, NaiveDateTime, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -149,13 +148,13 @@ impl SendWindow {
     }
 }
 
-/// Where in what is left of a window, from `from` on, the mail with report `id` goes out: always the
-/// same place for the same report, and spread evenly over many. The window's last tenth stays free for
-/// those that were put off.
-pub fn moment_within(window: Period, from: Timestamp, id: &ReportId) -> Timestamp {
+/// Where in what is left of a window, from `from` on, the mail known by `key` goes out: always the same
+/// place for the same key, and spread evenly over many. The window's last tenth stays free for those
+/// that were put off.
+pub fn moment_within(window: Period, from: Timestamp, key: &str) -> Timestamp {
     let from = from.max(window.begin);
     let left = window.end.micros().saturating_sub(from.micros()).max(0);
-    let share = i128::from(left) * 9 / 10 * i128::from(fraction(&id.unique)) / i128::from(u32::MAX);
+    let share = i128::from(left) * 9 / 10 * i128::from(fraction(key)) / i128::from(u32::MAX);
     from.plus_micros(i64::try_from(share).unwrap_or(0))
 }
 

@@ -15,7 +15,12 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["messages"], "alignd messages --dmarc fail --count-by ip"),
     (&["milter"], "SIGTERM"),
     (&["policy"], "alignd policy example.org"),
+    (&["report"], "preview"),
+    (&["report", "build"], "alignd report build --dry-run"),
+    (&["report", "due"], "report.settle"),
+    (&["report", "preview"], "alignd report preview example.com"),
     (&["run"], "SIGHUP reloads the settings"),
+    (&["schedule"], "SIGTERM"),
     (&["status"], "Exit codes"),
     (&["why"], "alignd why"),
 ];

@@ -7,6 +7,7 @@ mod help;
 mod manual;
 mod policy;
 mod ran;
+mod report;
 mod stored;
 mod terminal;
 

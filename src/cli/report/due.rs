@@ -1,0 +1,98 @@
+//! `alignd report due`: days with something to report, when they are due, and why not yet.
+
+use super::{covered, reports};
+use crate::cli::output::{Cell, Format, Listing, Screen, Tone};
+use crate::cli::{Exit, Failure, Outcome, now, settings, stored};
+use crate::config::Config;
+use crate::report::period::Readiness;
+use crate::store::{Reader, Reports};
+use crate::time::{Timestamp, UtcDay};
+use clap::Args;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  alignd report due                               which days, when, and why not yet
+  alignd report due --format json | jq .waits_for
+
+A day is a UTC day. It is due at the first moment after its end and report.settle at which the send
+window is open; days that were missed are built first. Exit codes: 0 something waits, 1 nothing does.";
+
+pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
+    let config = settings(file)?.config;
+    let reader = stored::open(&config)?;
+    let reports = reports(&config)?;
+    let now = now();
+    let mut rows = Vec::new();
+    for day in days(&reader, reports.as_ref(), now)? {
+        let pending = reader.pending(day, &covered(reports.as_ref(), day)?)?;
+        if !pending.domains.is_empty() {
+            rows.push(row(&config, day, pending.domains.len(), now));
+        }
+    }
+    let exit = if rows.is_empty() { Exit::No } else { Exit::Ok };
+    let mut screen = Screen::new();
+    screen.listing(
+        &Listing {
+            keys: vec!["day", "domains", "due", "waits_for"],
+            rows,
+        },
+        arguments.format,
+    )?;
+    screen.finish()?;
+    Ok(exit)
+}
+
+/// Days that have outcomes which may not be covered: those that are known, and those since.
+pub(super) fn days(
+    reader: &Reader,
+    reports: Option<&Reports>,
+    now: Timestamp,
+) -> Result<BTreeSet<UtcDay>, Failure> {
+    let (known, looked_to) = match reports {
+        Some(reports) => (
+            reports.open_days().map_err(super::BuildError::from)?,
+            reports.looked_to().map_err(super::BuildError::from)?,
+        ),
+        None => (Vec::new(), None),
+    };
+    let mut days: BTreeSet<UtcDay> = known.into_iter().map(|(day, _)| day).collect();
+    let since = reader.days_between(looked_to.unwrap_or(0), reader.last_outcome()?)?;
+    let first = now
+        .day()
+        .number()
+        .saturating_sub(crate::build_report::FIRST_DAYS);
+    let since = since.into_iter().map(|(day, _)| day);
+    days.extend(since.filter(|day| looked_to.is_some() || day.number() >= first));
+    Ok(days)
+}
+
+fn row(config: &Config, day: UtcDay, domains: usize, now: Timestamp) -> Vec<Cell> {
+    let schedule = &config.report.schedule;
+    let readiness = schedule.readiness(day, now);
+    let due = schedule.due(day);
+    let (waits_for, tone) = match (config.report.enabled, readiness) {
+        (false, _) => ("report.enabled = true".to_owned(), Tone::Quiet),
+        (true, Readiness::Ready { .. }) => (readiness.to_string(), Tone::Good),
+        (
+            true,
+            Readiness::DayNotOver { .. }
+            | Readiness::Settling { .. }
+            | Readiness::WindowClosed { .. },
+        ) => (readiness.to_string(), Tone::Plain),
+    };
+    vec![
+        Cell::new(day.to_string()),
+        Cell::new(domains),
+        Cell::new(due.to_string()),
+        Cell::toned(waits_for, tone),
+    ]
+}

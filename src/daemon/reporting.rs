@@ -1,0 +1,89 @@
+//! What the clock's entrance needs: its settings out of the configuration, and its loop, started.
+
+use super::{StartError, SystemClock};
+use crate::build_report::BuildSettings;
+use crate::config::Config;
+use crate::resolver::LiveResolver;
+use crate::schedule::{Reporting, Resting, Scheduler, TURN};
+use crate::store::{Reports, StoreSettings};
+use crate::time::Clock;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+/// What building a report needs. Err: the key of [identity] that is not set and must be.
+pub fn build_settings(config: &Config) -> Result<BuildSettings, &'static str> {
+    let report = &config.report;
+    Ok(BuildSettings {
+        reporter: config.identity.reporter()?,
+        format: report.format,
+        include: report.include,
+        envelope_to: report.envelope_to,
+        min_messages: report.min_messages,
+        skip_domains: report.skip_domains.clone(),
+        only_domains: report.only_domains.clone(),
+        spool: config.store.path.clone(),
+    })
+}
+
+/// `None`: reports are off, or cannot be sent for want of a sender, which is logged.
+pub fn reporting(config: &Config) -> Option<Arc<Reporting>> {
+    if !config.report.enabled {
+        return None;
+    }
+    match build_settings(config) {
+        Ok(build) => Some(Arc::new(Reporting {
+            schedule: config.report.schedule.clone(),
+            build,
+            max_destinations: config.report.max_destinations,
+        })),
+        Err(missing) => {
+            error!("no reports are sent: identity.{missing} is not set");
+            None
+        }
+    }
+}
+
+/// Starts the loop; it ends with `stopped`.
+pub fn start(
+    config: &Config,
+    settings: watch::Receiver<Option<Arc<Reporting>>>,
+    resolver: Arc<LiveResolver>,
+    stopped: watch::Receiver<bool>,
+) -> Result<JoinSet<()>, StartError> {
+    let reports = Reports::open(&config.store, SystemClock.now())?;
+    let scheduler = Scheduler {
+        settings,
+        resolver,
+        reports: reports.clone(),
+        store: config.store.path.clone(),
+        clock: Arc::new(SystemClock),
+        turn: TURN,
+        resting: Resting::default(),
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(scheduler.run(stopped));
+    tasks.spawn(expire(reports, config.store.clone()));
+    Ok(tasks)
+}
+
+/// Deletes what is older than `store.keep_reports`, now and every hour.
+async fn expire(reports: Reports, settings: StoreSettings) {
+    let mut hour = tokio::time::interval(Duration::from_secs(3_600));
+    loop {
+        hour.tick().await;
+        let (reports, settings) = (reports.clone(), settings.clone());
+        let work = move || reports.expire(&settings, SystemClock.now());
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(deleted)) if deleted.reports == 0 => {}
+            Ok(Ok(deleted)) => info!(
+                reports = deleted.reports,
+                "reports older than store.keep_reports are deleted"
+            ),
+            Ok(Err(problem)) => warn!(%problem, "old reports cannot be deleted; trying again"),
+            Err(problem) => warn!(%problem, "deleting old reports ended by itself"),
+        }
+    }
+}
