@@ -175,7 +175,7 @@ fn group_id(name: &str) -> Result<Option<Gid>, String> {
     match Group::from_name(name) {
         Ok(Some(group)) => Ok(Some(group.gid)),
         Ok(None) => Err(format!(
-            "milter.socket_group: there is no group `{name}` on this host"
+            "milter.socket_group: there is no group `{name}` on this host; for Sendmail set \"\""
         )),
         Err(error) => Err(format!("milter.socket_group: `{name}`: {error}")),
     }

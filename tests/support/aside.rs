@@ -23,6 +23,8 @@ pub fn libraries(tree: &Path) -> String {
     [
         "usr/lib/x86_64-linux-gnu",
         "usr/lib/aarch64-linux-gnu",
+        "lib/x86_64-linux-gnu",
+        "lib/aarch64-linux-gnu",
         "usr/lib",
     ]
     .map(|folder| tree.join(folder).display().to_string())
