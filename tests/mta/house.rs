@@ -122,13 +122,14 @@ impl House {
         let nsd = Nsd::start(&world::zone());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = asked.clone();
-        let dns = FaultyDns::before(nsd.address(), move |name| {
+        let mta = plan.start_mta();
+        let network = mta.network();
+        let dns = FaultyDns::before(nsd.address(), Some(&network), move |name| {
             log.lock()
                 .expect("nobody panics with it")
                 .push(name.to_owned());
             Fault::named_in(name)
         });
-        let mta = plan.start_mta();
         let place = Place {
             binary: env!("CARGO_BIN_EXE_alignd").into(),
             namespace: mta.namespace(),

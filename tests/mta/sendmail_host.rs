@@ -57,6 +57,27 @@ fn alignd_names_the_macros_itself() {
 }
 
 #[test]
+fn tcp_serves_as_well() {
+    for (socket, listen) in [
+        ("inet:8893@127.0.0.1", "inet:127.0.0.1:8893"),
+        ("inet:8893@localhost", "inet:localhost:8893"),
+        ("inet6:8893@::1", "inet:[::1]:8893"),
+    ] {
+        let listen = format!("[\"{listen}\", \"unix:/run/alignd/milter.sock\"]");
+        let house = House::open(&Plan {
+            chain: Chain::Unsaid,
+            mc: &format!("INPUT_MAIL_FILTER(`alignd', `S={socket}, F=T')dnl"),
+            alignd: &[("milter.listen", &listen)],
+            user: Some(ALIGND_USER),
+            ..Plan::of(Kind::Sendmail)
+        });
+        house.deliver(&SENDER, "<a@sender.example>", MAIL);
+        let told = house.alignd.config_check();
+        assert!(told.contains("nothing wrong"), "{socket}: {told}");
+    }
+}
+
+#[test]
 fn a_directory_open_to_its_group_is_unsafe_to_sendmail() {
     let house = house();
     let open = fs::Permissions::from_mode(0o775);

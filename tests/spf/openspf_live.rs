@@ -73,7 +73,7 @@ fn serve(zone: &ZoneData) -> (Nsd, FaultyDns) {
         }
     }
     let nsd = Nsd::start(&records);
-    let dns = FaultyDns::before(nsd.address(), move |name| {
+    let dns = FaultyDns::before(nsd.address(), None, move |name| {
         let silent = dead.iter().any(|dead| dead == name);
         silent.then_some(Fault::Silent).or(Fault::named_in(name))
     });

@@ -21,7 +21,7 @@ pub struct Alignd {
 /// Where it runs.
 pub struct Place {
     pub binary: PathBuf,
-    /// Any process in the mount namespace of the MTA: there, users and groups are the MTA's.
+    /// Any process in the namespaces of the MTA: there, users, groups and addresses are the MTA's.
     pub namespace: u32,
     /// Its milter socket.
     pub socket: PathBuf,
@@ -167,7 +167,7 @@ fn spawn(place: &Place, home: &Path) -> Child {
     // It ends with the thread that started it, should that not come to drop it.
     Command::new("setpriv")
         .args(["--pdeathsig", "KILL"])
-        .args(["nsenter", "--mount", "--root", "--target"])
+        .args(["nsenter", "--mount", "--net", "--root", "--target"])
         .arg(place.namespace.to_string())
         .args(place.user.iter().flat_map(|id| {
             let options = ["--setgid", "--setuid"];

@@ -1,6 +1,8 @@
 //! DNS that misbehaves: a relay in front of a real server, with faults for some names.
 
 use crate::loopback;
+use nix::sched::{CloneFlags, setns};
+use std::fs::File;
 use std::io;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -55,9 +57,11 @@ enum Transport {
 }
 
 impl FaultyDns {
-    /// Listens in front of `server`; `faults` is asked for every question, with its name in lower case.
+    /// Listens in front of `server`, in this network namespace if there is one to name; `faults` is asked
+    /// for every question, with its name in lower case.
     pub fn before(
         server: SocketAddrV4,
+        namespace: Option<&File>,
         faults: impl Fn(&str) -> Option<Fault> + Send + Sync + 'static,
     ) -> Self {
         let address = loopback::free_address();
@@ -66,11 +70,17 @@ impl FaultyDns {
             .enable_all()
             .build()
             .expect("a runtime can be made");
-        let (udp, tcp) = runtime.block_on(async {
-            let udp = UdpSocket::bind(address).await.expect("a free address");
-            let tcp = TcpListener::bind(address).await.expect("a free address");
-            (Arc::new(udp), tcp)
+        // Namespaces are a thread's own, and a socket stays in the one where it was made.
+        let bound = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                if let Some(namespace) = namespace {
+                    setns(namespace, CloneFlags::CLONE_NEWNET)?;
+                }
+                runtime.block_on(bind(address))
+            });
+            thread.join().expect("it doesn't panic")
         });
+        let (udp, tcp) = bound.expect("a free address");
         let relay = Relay {
             server,
             faults: Arc::new(faults),
@@ -94,6 +104,11 @@ impl Drop for FaultyDns {
             runtime.shutdown_background();
         }
     }
+}
+
+async fn bind(address: SocketAddrV4) -> io::Result<(Arc<UdpSocket>, TcpListener)> {
+    let udp = UdpSocket::bind(address).await?;
+    Ok((Arc::new(udp), TcpListener::bind(address).await?))
 }
 
 async fn serve_udp(socket: Arc<UdpSocket>, relay: Relay) {

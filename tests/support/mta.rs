@@ -3,6 +3,7 @@
 use crate::mailbox::Mail;
 use crate::smtp::{Client, Session};
 use crate::wait;
+use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -38,8 +39,14 @@ pub trait Mta: Send + Sync {
     /// The directory where milters have their sockets.
     fn sockets(&self) -> PathBuf;
 
-    /// A process in its mount namespace.
+    /// A process in its namespaces.
     fn namespace(&self) -> u32;
+
+    /// Its network namespace.
+    fn network(&self) -> File {
+        let file = format!("/proc/{}/ns/net", self.namespace());
+        File::open(file).expect("our own child's namespace can be opened")
+    }
 
     /// Everything delivered so far.
     fn mailbox(&self) -> Vec<Mail>;

@@ -81,8 +81,7 @@ impl Sendmail {
 
     /// A connection to it from `client`, which is an address of its namespace.
     fn connect(&self, client: IpAddr) -> io::Result<TcpStream> {
-        let namespace = fs::File::open(format!("/proc/{}/ns/net", self.namespace()))
-            .expect("our own child's namespace can be opened");
+        let namespace = self.network();
         // Namespaces are a thread's own; a socket stays in the one where it was made.
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
