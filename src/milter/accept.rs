@@ -36,7 +36,7 @@ pub async fn serve<T: Send + 'static>(
     let entrance = Arc::new(Entrance {
         limits,
         callbacks,
-        connections: Arc::new(Connections::new(PATIENCE, LONG_IDLE)),
+        connections: Arc::new(Connections::new(PATIENCE, IDLE_ENOUGH)),
         shutdown,
     });
     let loops: Vec<_> = listeners
@@ -63,16 +63,18 @@ struct Connections {
     open: Mutex<Table>,
     /// One was closed.
     closed: Notify,
-    /// How long a connection waits for a place before an idle one is asked to leave.
+    /// How long every place must have been taken before idle connections are asked to leave.
     patience: Duration,
     /// How long one must have been idle to be asked.
-    long_idle: Duration,
+    idle_enough: Duration,
 }
 
 #[derive(Default)]
 struct Table {
     next: u64,
     open: HashMap<u64, Open>,
+    /// Since when there was no place to spare.
+    full_since: Option<Instant>,
 }
 
 struct Open {
@@ -197,12 +199,12 @@ async fn drain(connections: &Connections, grace: Duration) -> usize {
 }
 
 impl Connections {
-    fn new(patience: Duration, long_idle: Duration) -> Self {
+    fn new(patience: Duration, idle_enough: Duration) -> Self {
         Self {
             open: Mutex::default(),
             closed: Notify::new(),
             patience,
-            long_idle,
+            idle_enough,
         }
     }
 
@@ -214,9 +216,9 @@ impl Connections {
         self.table().open.len()
     }
 
-    /// Waits until there is room. When there is none for a while, the connection that has had no
-    /// message for longest gives up its place, if that is long enough: its MTA will defer what may
-    /// come on it, which beats deferring what is there.
+    /// Waits until there is room. Once there has been none for a while, each newcomer takes the place of
+    /// the connection that has had no message for longest, if that is long enough: its MTA will defer
+    /// what may come on it, which beats deferring what is there.
     async fn slot(
         self: &Arc<Self>,
         phase: watch::Receiver<Phase>,
@@ -233,15 +235,19 @@ impl Connections {
                 metrics::counter!("alignd_errors_total", "kind" => "connection_limit").increment(1);
                 warn!("milter.max_connections is reached; further connections wait");
             }
-            if timeout(self.patience, closed).await.is_err() {
+            let patience = self.patience_left();
+            if patience.is_zero() {
                 self.send_longest_idle_away();
             }
+            // One that is asked to leave has gone at once; a busy one is idle soon.
+            let _ = timeout(patience.max(LOOK_AGAIN), closed).await;
         }
     }
 
     fn take(self: &Arc<Self>, phase: &watch::Receiver<Phase>, max: usize) -> Option<Slot> {
         let mut table = self.table();
         if table.open.len() >= max.max(1) {
+            table.full_since.get_or_insert_with(Instant::now);
             return None;
         }
         let number = table.next;
@@ -252,11 +258,21 @@ impl Connections {
             leave: Arc::clone(&leave),
         };
         table.open.insert(number, open);
+        if table.open.len() < max {
+            table.full_since = None;
+        }
         metrics::gauge!("alignd_connections").set(table.open.len() as f64);
         Some(Slot {
             number,
             leave,
             connections: Arc::clone(self),
+        })
+    }
+
+    fn patience_left(&self) -> Duration {
+        let since = self.table().full_since;
+        since.map_or(self.patience, |since| {
+            self.patience.saturating_sub(since.elapsed())
         })
     }
 
@@ -266,7 +282,7 @@ impl Connections {
             .open
             .values()
             .filter_map(|open| match *open.phase.borrow() {
-                Phase::Idle(since) if since.elapsed() >= self.long_idle => {
+                Phase::Idle(since) if since.elapsed() >= self.idle_enough => {
                     Some((since, &open.leave))
                 }
                 Phase::Idle(_) | Phase::Busy | Phase::Closed => None,
@@ -323,10 +339,13 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Postfix gives up after 30 s (`milter_connect_timeout`).
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Idle for so long that its SMTP client has probably nothing more to send.
-const LONG_IDLE: Duration = Duration::from_secs(60);
+/// Idle for so long that it is no MTA about to speak.
+const IDLE_ENOUGH: Duration = Duration::from_secs(5);
+
+/// How soon a newcomer looks for an idle connection again when there was none.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -347,7 +366,7 @@ mod tests {
         for guest in [&busy, &second, &first] {
             slots.push(connections.slot(guest.subscribe(), &limits).await);
         }
-        let newcomer = watch::Sender::new(Phase::Idle(Instant::now()));
+        let newcomer = watch::Sender::new(Phase::Busy);
         let waiting = connections.slot(newcomer.subscribe(), &limits);
         tokio::pin!(waiting);
         let longest_idle = slots.pop().unwrap();
@@ -358,7 +377,20 @@ mod tests {
         }
         assert!(begun.elapsed() >= moment / 2);
         drop(longest_idle);
+        let taken = waiting.await;
+        assert_eq!(connections.count(), 3);
+        // The next one need not be patient again, and the busy one is left alone still.
+        assert!(connections.patience_left().is_zero());
+        let waiting = connections.slot(newcomer.subscribe(), &limits);
+        tokio::pin!(waiting);
+        let next_idle = slots.pop().unwrap();
+        tokio::select! {
+            _ = &mut waiting => panic!("there is no room"),
+            () = next_idle.leave.notified() => {}
+        }
+        drop(next_idle);
         waiting.await;
-        assert_eq!(connections.count(), 2);
+        drop(taken);
+        assert_eq!(connections.count(), 1);
     }
 }
