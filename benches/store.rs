@@ -11,6 +11,8 @@ use alignd::store::{Store, StoreSettings};
 use alignd::time::Timestamp;
 use alignd::verdict::Verdict;
 use criterion::{BenchmarkId, Criterion, Throughput};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use plain_verdict::plain_verdict;
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
@@ -89,7 +91,8 @@ fn figures() {
         let mut bare = Bare::open(directory.path());
         let before = cpu_time();
         let took = bare.insert(u64::from(FIGURES), u64::from(rows));
-        let cpu = (cpu_time() - before).as_secs_f64() * 1e6 / f64::from(FIGURES);
+        let cpu = cpu_time().saturating_sub(before);
+        let cpu = cpu.as_secs_f64() * 1e6 / f64::from(FIGURES);
         println!(
             "bare, {rows} in a transaction: {:.0} rows/s, {cpu:.1} µs of CPU each",
             f64::from(FIGURES) / took.as_secs_f64()
@@ -203,15 +206,9 @@ fn size(directory: &Path) -> u64 {
         .sum()
 }
 
-/// The CPU time of this process' threads so far (`/proc/PID/task/TID/schedstat`, nanoseconds).
+/// The CPU time of this process so far, that of threads which have ended included.
 fn cpu_time() -> Duration {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
-    let times = tasks.map(|task| {
-        let path = task.expect("a thread").path().join("schedstat");
-        // A thread may end while we look.
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let first = text.split_whitespace().next().unwrap_or("0");
-        first.parse::<u64>().expect("nanoseconds")
-    });
-    Duration::from_nanos(times.sum())
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("our own usage");
+    let micros = [usage.user_time(), usage.system_time()].map(|t| t.num_microseconds());
+    Duration::from_micros(micros.iter().sum::<i64>().unsigned_abs())
 }
