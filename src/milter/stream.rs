@@ -28,6 +28,8 @@ pub struct MtaStream {
     owed: bool,
     /// The MTA had closed its side before the answer went out.
     too_late: bool,
+    /// Something was read that the peer may not know of.
+    unacknowledged: bool,
 }
 
 impl MtaStream {
@@ -42,6 +44,7 @@ impl MtaStream {
             writing: Framer::default(),
             owed: false,
             too_late: false,
+            unacknowledged: false,
         }
     }
 
@@ -52,7 +55,7 @@ impl MtaStream {
         let left = self.incoming.len();
         self.incoming.resize(READ_BUFFER.max(left), 0);
         let place = self.incoming.get_mut(left..).unwrap_or_default();
-        let read = self.link.socket().poll_read(cx, place);
+        let read = poll_socket(&self.link, &mut self.unacknowledged, cx, place);
         let octets = match &read {
             Poll::Ready(Ok(octets)) => *octets,
             Poll::Ready(Err(_)) | Poll::Pending => 0,
@@ -157,6 +160,21 @@ impl MtaStream {
     }
 }
 
+/// Reads; before a wait for more, the peer learns what has come.
+fn poll_socket(
+    link: &Link,
+    unacknowledged: &mut bool,
+    cx: &mut Context<'_>,
+    place: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let read = link.socket().poll_read(cx, place);
+    let was_unacknowledged = std::mem::replace(unacknowledged, read.is_ready());
+    if was_unacknowledged && read.is_pending() {
+        link.socket().acknowledge();
+    }
+    read
+}
+
 impl AsyncRead for MtaStream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -174,7 +192,8 @@ impl AsyncRead for MtaStream {
             let direct = this.reading.left().min(buffer.remaining());
             if direct >= READ_BUFFER {
                 let place = buffer.initialize_unfilled_to(direct);
-                let octets = ready!(this.link.socket().poll_read(cx, place))?;
+                let unacknowledged = &mut this.unacknowledged;
+                let octets = ready!(poll_socket(&this.link, unacknowledged, cx, place))?;
                 let read = place.get(..octets).unwrap_or_default();
                 this.reading.take(read);
                 buffer.advance(octets);
