@@ -114,14 +114,15 @@ fn describe(list: &TagList<'_>) -> Description {
         DomainName::parse(&text).map_or(text, |domain| domain.as_str().to_owned())
     };
     let identity = list.value("i").and_then(read_identity);
-    let is_base64 = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
-    let b = tags::without_fws(list.value("b").unwrap_or_default());
+    let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+    let mut b = tags::without_fws(list.value("b").unwrap_or_default());
+    b.truncate(b.bytes().take(MAX_B).take_while(is_base64).count());
     Description {
         domain: name("d"),
         selector: name("s"),
         identity: identity.map(|(local, domain)| format!("{local}@{domain}")),
         algorithm: text("a"),
-        b: b.chars().take_while(is_base64).take(MAX_B).collect(),
+        b,
     }
 }
 
