@@ -498,7 +498,7 @@ fn any_field(random: &mut Random, token: &[u8], any: &[u8]) -> Field {
                 ),
                 _ => random.text(token, 20),
             };
-            result = result.property(ptype, &random.text(b"abc", 8), value);
+            result = result.property(ptype, random.text(b"abc", 8), value);
         }
         if random.below(2) == 0 {
             result = result.property("header", "b", random.text(any, 90));

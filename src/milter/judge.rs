@@ -37,11 +37,22 @@ pub struct Answer {
 pub struct Awaited(Option<Recorded>);
 
 struct Recorded {
-    verdict: Arc<Verdict>,
+    told: Told,
     answered: OutcomeState,
     begun: Begun,
     store: Store,
     clock: Arc<dyn Clock>,
+}
+
+/// What the log says of a verdict; the verdict itself is the store's.
+struct Told {
+    id: VerdictId,
+    queue_id: Option<String>,
+    author_domain: Option<DomainName>,
+    dmarc: &'static str,
+    disposition: &'static str,
+    cause: &'static str,
+    action: &'static str,
 }
 
 /// No verdict can be made. Ours to mend.
@@ -68,8 +79,8 @@ pub async fn judge<R>(complete: Complete, service: &Service<R>) -> Result<Answer
         refusal,
         awaited: Some(Awaited::new(&verdict, begun, service)),
     };
-    if let Err(problem) = service.store.record(Arc::clone(&verdict)).await {
-        answer.is_not_recorded(&verdict, &problem, settings.on_store_failure);
+    if let Err(problem) = service.store.record(Arc::new(verdict)).await {
+        answer.is_not_recorded(&problem, settings.on_store_failure);
     }
     Ok(answer)
 }
@@ -79,20 +90,21 @@ fn verdict<R>(
     conclusion: Conclusion,
     situation: Situation,
     service: &Service<R>,
-) -> Result<(Arc<Verdict>, String), NoRandomness> {
+) -> Result<(Verdict, String), NoRandomness> {
     let now = service.clock.now();
     let mut random = [0; 10];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| NoRandomness)?;
     let situation = situation.with_forged_results(facts.forged.len());
     let decision = decide(situation, &facts.settings.policy);
-    let field = results_field(
+    let written = results_field(
         &facts.settings.authserv_id,
         &facts.envelope,
         &conclusion.author,
         &conclusion.evidence,
         conclusion.evaluation.as_ref(),
         &decision,
-    );
+    )
+    .written();
     let weight = if facts.bounces_a_report {
         Weight::IncludedOnly
     } else {
@@ -107,9 +119,9 @@ fn verdict<R>(
         evaluation: conclusion.evaluation,
         decision,
         weight,
-        authentication_results: field.to_string(),
+        authentication_results: written.unfolded(),
     };
-    Ok((Arc::new(verdict), field.write()))
+    Ok((verdict, written.folded()))
 }
 
 fn passed_over<R>(facts: Facts, skip: Skip, service: &Service<R>) -> Answer {
@@ -149,16 +161,17 @@ impl Answer {
         }
     }
 
-    fn is_not_recorded(&mut self, verdict: &Verdict, problem: &RecordError, then: OnFailure) {
+    fn is_not_recorded(&mut self, problem: &RecordError, then: OnFailure) {
         metrics::counter!("alignd_errors_total", "kind" => "store").increment(1);
+        let mut awaited = self.awaited.take();
+        let told = awaited.as_ref().and_then(Awaited::told);
         error!(
-            queue_id = verdict.envelope.queue_id,
-            verdict = %verdict.id,
+            queue_id = told.and_then(|told| told.queue_id.as_deref()),
+            verdict = told.map(|told| tracing::field::display(told.id)),
             %problem,
             on_failure = %then,
             "a verdict is not recorded"
         );
-        let mut awaited = self.awaited.take();
         match then {
             OnFailure::Accept => {
                 metrics::counter!("alignd_messages_unrecorded_total").increment(1);
@@ -186,14 +199,18 @@ impl Answer {
 }
 
 impl Awaited {
-    fn new<R>(verdict: &Arc<Verdict>, begun: Begun, service: &Service<R>) -> Self {
+    fn new<R>(verdict: &Verdict, begun: Begun, service: &Service<R>) -> Self {
         Self(Some(Recorded {
-            verdict: Arc::clone(verdict),
+            told: Told::of(verdict),
             answered: answered(&verdict.decision),
             begun,
             store: service.store.clone(),
             clock: Arc::clone(&service.clock),
         }))
+    }
+
+    fn told(&self) -> Option<&Told> {
+        self.0.as_ref().map(|recorded| &recorded.told)
     }
 
     fn will_be(&mut self, answered: OutcomeState) {
@@ -230,37 +247,48 @@ impl Recorded {
             source: OutcomeSource::Reply,
             detail: detail.map(str::to_owned),
         };
-        self.store.confirm(self.verdict.id, outcome);
+        self.store.confirm(self.told.id, outcome);
         self.tell(state);
     }
 
     fn tell(&self, state: OutcomeState) {
-        let verdict = &self.verdict;
-        let result = verdict
-            .evaluation
-            .as_ref()
-            .map_or("none", |e| e.result.as_str());
-        let disposition = verdict.decision.disposition().as_str();
+        let told = &self.told;
         metrics::counter!(
             "alignd_messages_total",
-            "result" => result,
-            "disposition" => disposition,
+            "result" => told.dmarc,
+            "disposition" => told.disposition,
             "outcome" => state.as_str()
         )
         .increment(1);
         let seconds = self.begun.instant.elapsed().as_secs_f64();
         metrics::histogram!("alignd_message_seconds").record(seconds);
         info!(
-            queue_id = verdict.envelope.queue_id,
-            verdict = %verdict.id,
-            author_domain = author_domain(verdict).map(DomainName::as_str),
-            dmarc = result,
-            disposition,
-            cause = verdict.decision.cause().as_str(),
-            action = verdict.decision.action().as_str(),
+            queue_id = told.queue_id,
+            verdict = %told.id,
+            author_domain = told.author_domain.as_ref().map(DomainName::as_str),
+            dmarc = told.dmarc,
+            disposition = told.disposition,
+            cause = told.cause,
+            action = told.action,
             outcome = state.as_str(),
             "judged"
         );
+    }
+}
+
+impl Told {
+    fn of(verdict: &Verdict) -> Self {
+        let evaluation = verdict.evaluation.as_ref();
+        let decision = &verdict.decision;
+        Self {
+            id: verdict.id,
+            queue_id: verdict.envelope.queue_id.clone(),
+            author_domain: author_domain(verdict).cloned(),
+            dmarc: evaluation.map_or("none", |e| e.result.as_str()),
+            disposition: decision.disposition().as_str(),
+            cause: decision.cause().as_str(),
+            action: decision.action().as_str(),
+        }
     }
 }
 

@@ -62,7 +62,7 @@ impl Store {
         let kept = if self.0.local_parts {
             verdict
         } else {
-            Arc::new(without_local_parts(&verdict))
+            Arc::new(without_local_parts(Arc::unwrap_or_clone(verdict)))
         };
         let (done, answer) = oneshot::channel();
         let row = Row::of(kept);

@@ -8,8 +8,8 @@ use crate::verdict::Verdict;
 
 /// The verdict with every local part of sender, recipients and signers taken out, also where our own
 /// Authentication-Results or a sender's SPF explanation repeats one.
-pub(super) fn without_local_parts(verdict: &Verdict) -> Verdict {
-    let mut kept = verdict.clone();
+pub(super) fn without_local_parts(verdict: Verdict) -> Verdict {
+    let mut kept = verdict;
     let mut local_parts: Vec<String> = Vec::new();
     let mut forget = |local_part: &str| {
         if !local_part.is_empty() {

@@ -95,7 +95,7 @@ fn disposition(decision: &Decision) -> &'static str {
 }
 
 /// RFC 8601 §2.7.2: "the 'pvalue' reported ... SHOULD NOT include the local-part or the following '@'".
-fn spf(identity: &str, outcome: &SpfOutcome) -> MethodResult {
+fn spf(identity: &'static str, outcome: &SpfOutcome) -> MethodResult {
     let mut spf = result("spf", outcome.result.as_str());
     if matches!(
         outcome.result,
@@ -175,7 +175,7 @@ fn arc(evidence: &ArcEvidence) -> MethodResult {
     arc
 }
 
-fn result(method: &str, word: &str) -> MethodResult {
+fn result(method: &'static str, word: &'static str) -> MethodResult {
     MethodResult::new(method, word)
 }
 

@@ -12,6 +12,13 @@ pub mod claim;
 mod read;
 mod write;
 
+pub use write::Written;
+
+use std::borrow::Cow;
+
+/// A method, result, ptype or property: most are words of a standard.
+pub type Keyword = Cow<'static, str>;
+
 /// One Authentication-Results field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
@@ -26,10 +33,10 @@ pub struct Field {
 /// `method=result` and what belongs to it, RFC 8601 §2.2 `resinfo`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodResult {
-    pub method: String,
+    pub method: Keyword,
     /// The version of the method; left out it is 1.
     pub version: Option<u32>,
-    pub result: String,
+    pub result: Keyword,
     /// Written directly behind the result. A reader may drop them.
     pub comments: Vec<String>,
     pub reason: Option<String>,
@@ -39,8 +46,8 @@ pub struct MethodResult {
 /// `ptype.property=value`: `header.d=example.com`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Property {
-    pub ptype: String,
-    pub property: String,
+    pub ptype: Keyword,
+    pub property: Keyword,
     /// An address or `@domain` is written as such, anything else as token or quoted string.
     pub value: String,
 }
@@ -64,7 +71,7 @@ impl Field {
     ///   `-`; at most 63 characters, the last a letter or digit; an empty one becomes `x`.
     pub fn normal_form(&self) -> Self {
         Self {
-            authserv_id: normal_text(&self.authserv_id),
+            authserv_id: normal_text(&self.authserv_id).into_owned(),
             version: self.version,
             results: self.results.iter().map(MethodResult::normal_form).collect(),
         }
@@ -72,7 +79,7 @@ impl Field {
 }
 
 impl MethodResult {
-    pub fn new(method: impl Into<String>, result: impl Into<String>) -> Self {
+    pub fn new(method: impl Into<Keyword>, result: impl Into<Keyword>) -> Self {
         Self {
             method: method.into(),
             version: None,
@@ -93,36 +100,44 @@ impl MethodResult {
         self
     }
 
-    pub fn property(mut self, ptype: &str, property: &str, value: impl Into<String>) -> Self {
+    pub fn property(
+        mut self,
+        ptype: impl Into<Keyword>,
+        property: impl Into<Keyword>,
+        value: impl Into<String>,
+    ) -> Self {
         self.properties.push(Property {
-            ptype: ptype.to_owned(),
-            property: property.to_owned(),
+            ptype: ptype.into(),
+            property: property.into(),
             value: value.into(),
         });
         self
     }
 
     fn normal_form(&self) -> Self {
+        let keyword = |word: &Keyword| Keyword::Owned(normal_keyword(word).into_owned());
+        let text = |text: &str| normal_text(text).into_owned();
         let property = |property: &Property| Property {
-            ptype: normal_keyword(&property.ptype),
-            property: normal_keyword(&property.property),
-            value: normal_text(&property.value),
+            ptype: keyword(&property.ptype),
+            property: keyword(&property.property),
+            value: text(&property.value),
         };
+        let comment = |text: &String| normal_comment(text).into_owned();
         Self {
-            method: normal_keyword(&self.method),
+            method: keyword(&self.method),
             version: self.version,
-            result: normal_keyword(&self.result),
-            comments: self.comments.iter().map(|c| normal_comment(c)).collect(),
-            reason: self.reason.as_deref().map(normal_text),
+            result: keyword(&self.result),
+            comments: self.comments.iter().map(comment).collect(),
+            reason: self.reason.as_deref().map(text),
             properties: self.properties.iter().map(property).collect(),
         }
     }
 }
 
-fn normal_text(text: &str) -> String {
+fn normal_text(text: &str) -> Cow<'_, str> {
     let printable = |b| matches!(b, b' '..=b'~');
     if text.len() <= MAX_TEXT && text.bytes().all(printable) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     cut(text, MAX_TEXT)
         .chars()
@@ -130,7 +145,7 @@ fn normal_text(text: &str) -> String {
         .collect()
 }
 
-fn normal_comment(text: &str) -> String {
+fn normal_comment(text: &str) -> Cow<'_, str> {
     let replaced = |c| match c {
         '(' => '[',
         ')' => ']',
@@ -147,10 +162,10 @@ fn normal_comment(text: &str) -> String {
     }
 }
 
-fn normal_keyword(word: &str) -> String {
+fn normal_keyword(word: &str) -> Cow<'_, str> {
     let fits = |b: u8| b.is_ascii_alphanumeric();
     if (1..=MAX_KEYWORD).contains(&word.len()) && word.bytes().all(fits) {
-        return word.to_owned();
+        return Cow::Borrowed(word);
     }
     let mut keyword: String = word
         .chars()
@@ -161,7 +176,7 @@ fn normal_keyword(word: &str) -> String {
     if keyword.is_empty() {
         keyword.push('x');
     }
-    keyword
+    Cow::Owned(keyword)
 }
 
 /// The longest beginning of `text` that has at most `limit` octets.
@@ -210,7 +225,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn spf(result: &str) -> MethodResult {
+    fn spf(result: &'static str) -> MethodResult {
         MethodResult::new("spf", result)
     }
 
@@ -299,8 +314,10 @@ mod tests {
         );
         assert_eq!(field(vec![]).write(), " mx.ours.example; none");
         let long = "a".repeat(5000);
-        let one = spf(&long).reason(&long).comment(&long);
-        let long = field(vec![one.property(&long, &long, "\"".repeat(5000))]);
+        let one = MethodResult::new("spf", long.clone());
+        let one = one.reason(&long).comment(&long);
+        let one = one.property(long.clone(), long, "\"".repeat(5000));
+        let long = field(vec![one]);
         assert!(long.write().lines().all(|line| line.len() <= 998));
     }
 
@@ -414,7 +431,12 @@ mod tests {
             properties in prop::collection::vec(prop::array::uniform3(any_text()), 0..4),
         ) -> MethodResult {
             let [method, result] = words;
-            let property = |[ptype, property, value]: [String; 3]| Property { ptype, property, value };
+            let [method, result] = [method, result].map(Keyword::from);
+            let property = |[ptype, property, value]: [String; 3]| Property {
+                ptype: ptype.into(),
+                property: property.into(),
+                value,
+            };
             let properties = properties.into_iter().map(property).collect();
             MethodResult { method, version, result, comments, reason, properties }
         }

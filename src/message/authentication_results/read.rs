@@ -89,8 +89,8 @@ fn read_result(cursor: &mut Cursor<'_>) -> Result<MethodResult, SyntaxError> {
         cursor.expect(b'=', "no = behind a property")?;
         cfws(cursor, &mut comments)?;
         result.properties.push(Property {
-            ptype: word,
-            property,
+            ptype: word.into(),
+            property: property.into(),
             value: read_property_value(cursor)?,
         });
         // `pvalue` ends with [CFWS]: after a quoted string the next property may follow at once.

@@ -1,131 +1,193 @@
 //! The field as text. Strict: only what RFC 8601 §2.2 derives, one line or folded.
 
-use super::{Field, MethodResult, Property, is_domain_name, is_dot_atom, is_token};
-use std::fmt;
+use super::{Field, MethodResult, is_domain_name, is_dot_atom, is_token};
+use super::{normal_comment, normal_keyword, normal_text};
+use std::fmt::{self, Write};
+
+/// A field in its normal form, in pieces between which there may be white space, and a fold; a line
+/// for who judged, one for each result.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// All pieces, one behind the other.
+    text: String,
+    /// Where each piece ends.
+    ends: Vec<usize>,
+    /// The numbers of the pieces that begin a line.
+    lines: Vec<usize>,
+}
 
 impl Field {
+    pub fn written(&self) -> Written {
+        let mut written = Written {
+            text: String::with_capacity(USUAL_LENGTH),
+            ..Written::default()
+        };
+        written.value(&normal_text(&self.authserv_id));
+        written.end_piece();
+        if let Some(version) = self.version {
+            // Writing to a string cannot fail.
+            let _ = write!(written.text, "{version}");
+            written.end_piece();
+        }
+        if self.results.is_empty() {
+            written.close_line();
+            written.text.push_str("none");
+            written.end_piece();
+        }
+        for result in &self.results {
+            written.close_line();
+            written.lines.push(written.ends.len());
+            written.result(result);
+        }
+        written
+    }
+
+    /// As `Written::folded`.
+    pub fn write(&self) -> String {
+        self.written().folded()
+    }
+}
+
+/// As `Written::unfolded`.
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written().unfolded())
+    }
+}
+
+impl Written {
     /// The value for a milter to insert: begins with the space behind the colon, each result on a line of
     /// its own, folded with LF and TAB at 78 characters where there is a place for it, never beyond 998.
-    pub fn write(&self) -> String {
-        let mut lines = self.lines().into_iter();
-        let mut text = String::new();
-        for piece in lines.next().unwrap_or_default() {
-            text.push(' ');
-            text.push_str(&piece);
-        }
-        for line in lines {
-            let mut column = usize::MAX;
-            for piece in line {
-                let length = piece.chars().count();
-                if column.saturating_add(length) >= FOLD_AT {
-                    text.push_str("\n\t");
-                    column = 1;
-                } else {
-                    text.push(' ');
-                    column = column.saturating_add(1);
-                }
-                text.push_str(&piece);
-                column = column.saturating_add(length);
+    pub fn folded(&self) -> String {
+        let mut text = String::with_capacity(self.room());
+        let mut lines = self.lines.iter().copied().peekable();
+        // The first line is never folded.
+        let mut column = None;
+        for (number, piece) in self.pieces().enumerate() {
+            let begins = lines.next_if_eq(&number).is_some();
+            let length = piece.chars().count();
+            let full = column.is_some_and(|c: usize| c.saturating_add(length) >= FOLD_AT);
+            if begins || full {
+                text.push_str("\n\t");
+                column = Some(1);
+            } else {
+                text.push(' ');
+                column = column.map(|c| c.saturating_add(1));
             }
+            text.push_str(piece);
+            column = column.map(|c| c.saturating_add(length));
         }
         text
     }
 
-    /// The normal form in pieces between which there may be white space, and a fold; a line for who
-    /// judged, one for each result.
-    fn lines(&self) -> Vec<Vec<String>> {
-        let field = self.normal_form();
-        let mut first = vec![value(&field.authserv_id)];
-        first.extend(field.version.map(|version| version.to_string()));
-        let mut lines = vec![first];
-        if field.results.is_empty() {
-            close(&mut lines);
-            lines
-                .iter_mut()
-                .for_each(|first| first.push("none".to_owned()));
+    /// One line, without the space in front: as it is kept and shown.
+    pub fn unfolded(&self) -> String {
+        let mut text = String::with_capacity(self.room());
+        for (number, piece) in self.pieces().enumerate() {
+            if number > 0 {
+                text.push(' ');
+            }
+            text.push_str(piece);
         }
-        for result in &field.results {
-            close(&mut lines);
-            lines.push(result_line(result));
+        text
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &str> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let piece = self.text.get(start..*end).unwrap_or_default();
+            start = *end;
+            piece
+        })
+    }
+
+    /// Octets of the text with two between the pieces.
+    fn room(&self) -> usize {
+        self.text.len().saturating_add(self.ends.len() * 2)
+    }
+
+    fn end_piece(&mut self) {
+        self.ends.push(self.text.len());
+    }
+
+    /// The semicolon belongs to the last piece.
+    fn close_line(&mut self) {
+        self.text.push(';');
+        if let Some(last) = self.ends.last_mut() {
+            *last = self.text.len();
         }
-        lines
     }
-}
 
-/// One line, without the space in front: as it is kept and shown.
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.lines().concat().join(" "))
+    fn result(&mut self, result: &MethodResult) {
+        let start = self.text.len();
+        self.text.push_str(&normal_keyword(&result.method));
+        if let Some(version) = result.version {
+            let _ = write!(self.text, "/{version}");
+        }
+        self.text.push('=');
+        self.text.push_str(&normal_keyword(&result.result));
+        let mut comments = result.comments.iter().map(|text| normal_comment(text));
+        // The first comment stays with its result: rules look for "dmarc=fail (p=reject dis=none)".
+        if let Some(first) = comments.next() {
+            let head = self.text.len().saturating_sub(start);
+            if head.saturating_add(first.len()).saturating_add(2) < FOLD_AT {
+                self.text.push(' ');
+            } else {
+                self.end_piece();
+            }
+            self.comment(&first);
+        }
+        self.end_piece();
+        for comment in comments {
+            self.comment(&comment);
+            self.end_piece();
+        }
+        if let Some(reason) = &result.reason {
+            self.text.push_str("reason=");
+            self.value(&normal_text(reason));
+            self.end_piece();
+        }
+        for property in &result.properties {
+            self.text.push_str(&normal_keyword(&property.ptype));
+            self.text.push('.');
+            self.text.push_str(&normal_keyword(&property.property));
+            self.text.push('=');
+            self.property_value(&normal_text(&property.value));
+            self.end_piece();
+        }
     }
-}
 
-fn close(lines: &mut [Vec<String>]) {
-    if let Some(last) = lines.last_mut().and_then(|line| line.last_mut()) {
-        last.push(';');
+    fn comment(&mut self, text: &str) {
+        self.text.push('(');
+        self.text.push_str(text);
+        self.text.push(')');
     }
-}
 
-fn result_line(result: &MethodResult) -> Vec<String> {
-    let mut pieces = Vec::new();
-    let version = result.version.map(|version| format!("/{version}"));
-    let version = version.unwrap_or_default();
-    // The first comment stays with its result: rules look for "dmarc=fail (p=reject dis=none)".
-    let mut head = format!("{}{version}={}", result.method, result.result);
-    let mut comments = result.comments.iter().map(|text| format!("({text})"));
-    if let Some(first) = comments.next() {
-        if head.len().saturating_add(first.len()) < FOLD_AT {
-            head.push(' ');
-            head.push_str(&first);
-            pieces.push(head);
+    /// `pvalue`. RFC 8601 §2.2: "If the value portion ... identifies something intended to be an email
+    /// identity, then it MUST use the right-hand portion of that ABNF definition."
+    fn property_value(&mut self, text: &str) {
+        if is_address(text) {
+            self.text.push_str(text);
         } else {
-            pieces.extend([head, first]);
+            self.value(text);
         }
-    } else {
-        pieces.push(head);
     }
-    pieces.extend(comments);
-    pieces.extend(
-        result
-            .reason
-            .iter()
-            .map(|text| format!("reason={}", value(text))),
-    );
-    pieces.extend(result.properties.iter().map(|property| {
-        let Property {
-            ptype,
-            property,
-            value,
-        } = property;
-        format!("{ptype}.{property}={}", property_value(value))
-    }));
-    pieces
-}
 
-/// `pvalue`. RFC 8601 §2.2: "If the value portion ... identifies something intended to be an email
-/// identity, then it MUST use the right-hand portion of that ABNF definition."
-fn property_value(text: &str) -> String {
-    if is_address(text) {
-        text.to_owned()
-    } else {
-        value(text)
-    }
-}
-
-/// `value`: a token, or else a quoted string.
-fn value(text: &str) -> String {
-    if is_token(text) {
-        return text.to_owned();
-    }
-    let mut quoted = String::with_capacity(text.len().saturating_add(2));
-    quoted.push('"');
-    for c in text.chars() {
-        if matches!(c, '"' | '\\') {
-            quoted.push('\\');
+    /// `value`: a token, or else a quoted string.
+    fn value(&mut self, text: &str) {
+        if is_token(text) {
+            self.text.push_str(text);
+            return;
         }
-        quoted.push(c);
+        self.text.push('"');
+        for c in text.chars() {
+            if matches!(c, '"' | '\\') {
+                self.text.push('\\');
+            }
+            self.text.push(c);
+        }
+        self.text.push('"');
     }
-    quoted.push('"');
-    quoted
 }
 
 /// `[ local-part ] "@" domain-name`.
@@ -151,3 +213,6 @@ fn is_quoted(text: &str) -> bool {
 
 /// RFC 5322 §2.1.1: "Each line of characters ... SHOULD be no more than 78 characters".
 const FOLD_AT: usize = 78;
+
+/// Octets that most fields take.
+const USUAL_LENGTH: usize = 512;
