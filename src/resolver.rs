@@ -115,10 +115,11 @@ impl LiveResolver {
             name: name.clone(),
             kind: T::TYPE,
         };
-        let entry = self
-            .cache
-            .get_with_by_ref(&question, self.fetch::<T>(name))
-            .await;
+        let entry = match self.cache.get(&question).await {
+            Some(entry) => entry,
+            // Boxed: it is large, rarely needed, and several are part of every message's look-ups.
+            None => Box::pin(self.cache.get_with(question, self.fetch::<T>(name))).await,
+        };
         T::unwrap(&entry.records).unwrap_or(Err(LookupError::BadAnswer))
     }
 

@@ -69,7 +69,9 @@ impl HeaderField {
 
 /// Only bare LFs change: a bare CR that an MTA passed on is in the mail it delivers, too.
 fn with_crlf_folds(value: &[u8]) -> Vec<u8> {
-    let mut fixed = Vec::with_capacity(value.len().saturating_add(value.len() / 32));
+    // It becomes a box, which has no room to spare.
+    let folds = value.iter().filter(|octet| **octet == b'\n').count();
+    let mut fixed = Vec::with_capacity(value.len().saturating_add(folds));
     for octet in value {
         if *octet == b'\n' && fixed.last() != Some(&b'\r') {
             fixed.push(b'\r');

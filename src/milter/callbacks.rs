@@ -18,7 +18,9 @@ use indymilter::{Callbacks, Context, ContextActions, EomActions, EomContext};
 use indymilter::{Macros, ProtoOpts, SocketInfo, Status};
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, interval_at};
 use tracing::{debug, error, warn};
@@ -125,12 +127,22 @@ fn quiet<'cx, R: Resolver + 'static>(
         told_broken(&panic_text(panic.as_ref()), None);
         conversation.stage = Stage::Broken;
     }
-    let agreed = conversation.negotiated.options().contains(no_reply);
-    done(if agreed {
-        Status::Noreply
+    if conversation.negotiated.options().contains(no_reply) {
+        Box::pin(Silence)
     } else {
-        Status::Continue
-    })
+        done(Status::Continue)
+    }
+}
+
+/// How most steps end: a box of something without a size takes no memory.
+struct Silence;
+
+impl Future for Silence {
+    type Output = Status;
+
+    fn poll(self: Pin<&mut Self>, _cx: &mut std::task::Context<'_>) -> Poll<Status> {
+        Poll::Ready(Status::Noreply)
+    }
 }
 
 impl<R: Resolver + 'static> Conversation<R> {
