@@ -6,9 +6,9 @@ dnl
 dnl S: the path must be safe in Sendmail's eyes: no directory on the way that its group or everybody may write to.
 dnl F=T, when alignd can't be reached or fails: the sender tries again and nothing gets in unmarked. Without F=, mail
 dnl   flows unevaluated, which fits a first week of looking on.
-dnl T: C, the connection, and R, an answer to the greeting, wait while alignd holds connections back
-dnl   (milter.max_connections). E, the whole end of a message: alignd answers within twice dns.message_deadline and
-dnl   store.wait, 70 s by default. Sendmail, unlike Postfix, does not wait longer when told that work goes on.
+dnl T: R, any word of alignd: the first takes a while when it holds connections back (milter.max_connections), then it
+dnl   gives a sign of life every 4 s. E, its whole answer to a message: it comes within twice dns.message_deadline and
+dnl   store.wait, 70 s by default.
 dnl
 dnl No confMILTER_MACROS lines are needed: alignd tells Sendmail which macros it wants.
 INPUT_MAIL_FILTER(`alignd', `S=local:/run/alignd/milter.sock, F=T, T=C:1m;S:30s;R:1m;E:5m')dnl

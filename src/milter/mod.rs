@@ -50,8 +50,9 @@ pub struct Service<R> {
     pub progress: Duration,
 }
 
-/// Postfix starts `milter_content_timeout` (300 s by default) anew each time; Sendmail keeps its own.
-pub const PROGRESS: Duration = Duration::from_secs(10);
+/// Postfix starts `milter_content_timeout` (300 s by default) anew each time. Sendmail waits for each packet
+/// as long as `R=` says, 10 s by default, and for all of them no longer than `E=`, 300 s by default.
+pub const PROGRESS: Duration = Duration::from_secs(4);
 
 /// Judges the mail of every MTA that connects, until `shutdown` turns true and the mails in hand are
 /// finished, or `grace` is over. Returns how many connections were left then.

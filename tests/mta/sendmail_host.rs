@@ -89,6 +89,37 @@ fn a_directory_open_to_its_group_is_unsafe_to_sendmail() {
 }
 
 #[test]
+fn mail_that_sendmail_did_not_wait_for_comes_again() {
+    let house = House::open(&Plan {
+        chain: Chain::Unsaid,
+        mc: "INPUT_MAIL_FILTER(`alignd', `S=local:/run/alignd/milter.sock, F=T, T=E:2s')dnl",
+        alignd: &[("dns.timeout", "\"15s\"")],
+        ..Plan::of(Kind::Sendmail)
+    });
+    let told = house.alignd.config_check();
+    assert!(told.contains("Sendmail waits 2 s for the end"), "{told}");
+    // Its policy takes five seconds to look up.
+    let slow = b"From: <a@slow.example>\r\n\r\nbody\r\n";
+    house.send(&SENDER, "<a@sender.example>", slow).expect(451);
+    house.deliver(&SENDER, "<a@sender.example>", MAIL);
+    assert_eq!(house.alignd.messages(&[]).len(), 1);
+}
+
+/// Sendmail waits for each packet of ours as long as R= says, 10 s by default.
+#[test]
+fn progress_keeps_sendmail_waiting() {
+    let house = House::open(&Plan {
+        chain: Chain::Unsaid,
+        mc: "INPUT_MAIL_FILTER(`alignd', `S=local:/run/alignd/milter.sock, F=T, T=R:8s')dnl",
+        alignd: &[("dns.timeout", "\"9s\"")],
+        ..Plan::of(Kind::Sendmail)
+    });
+    let silent = b"From: <a@dead.example>\r\n\r\nbody\r\n";
+    let (_, verdict) = house.deliver(&SENDER, "<a@sender.example>", silent);
+    assert_eq!(verdict["dmarc"]["result"], "temperror");
+}
+
+#[test]
 fn before_sendmail_is_told_the_check_says_how() {
     let house = House::open(&Plan {
         chain: Chain::Unsaid,

@@ -5,7 +5,7 @@
 
 use super::account::shown;
 use super::{Findings, Severity};
-use crate::milter::SocketSpec;
+use crate::milter::{PROGRESS, SocketSpec};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub struct Filter {
     socket: String,
     /// How long it waits for the answer to a whole message.
     patience: Duration,
+    /// How long for any word of it.
+    silence: Duration,
 }
 
 /// Reads `sendmail.cf`; `None` when there is no Sendmail.
@@ -70,6 +72,19 @@ pub fn check(
 }
 
 fn waits_long_enough(findings: &mut Findings<'_>, filter: &Filter, longest: Duration) {
+    if filter.silence <= PROGRESS {
+        findings.add(
+            Severity::Warning,
+            LISTEN,
+            format!(
+                "Sendmail waits {} s for a word (line {} of sendmail.cf), alignd gives one every {} s",
+                filter.silence.as_secs(),
+                filter.line,
+                PROGRESS.as_secs()
+            ),
+            "R:1m among the T= of its INPUT_MAIL_FILTER",
+        );
+    }
     if filter.patience > longest {
         return;
     }
@@ -154,20 +169,31 @@ fn filter(line: usize, equates: &str) -> Filter {
         line,
         socket: String::new(),
         patience: DEFAULT_PATIENCE,
+        silence: DEFAULT_SILENCE,
     };
     for equate in equates.split(',') {
         match equate.trim().split_once('=') {
             Some(("S", socket)) => filter.socket = socket.trim().to_owned(),
             Some(("T", times)) => {
-                let end = times.split(';').find_map(|t| t.trim().strip_prefix("E:"));
-                if let Some(end) = end.and_then(duration) {
-                    filter.patience = end;
+                for time in times.split(';') {
+                    match time.trim().split_once(':') {
+                        Some(("E", end)) => set(&mut filter.patience, end),
+                        Some(("R", read)) => set(&mut filter.silence, read),
+                        Some(_) | None => {}
+                    }
                 }
             }
             Some(_) | None => {}
         }
     }
     filter
+}
+
+/// One that Sendmail cannot read leaves the default.
+fn set(duration: &mut Duration, text: &str) {
+    if let Some(read) = self::duration(text) {
+        *duration = read;
+    }
 }
 
 /// `30s`, `5m`, `1h`.
@@ -183,8 +209,9 @@ fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(number.checked_mul(seconds)?))
 }
 
-/// Where an `X` line has no E=.
+/// Where an `X` line has no E: or R: of its own.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(300);
+const DEFAULT_SILENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -194,9 +221,10 @@ mod tests {
 
     const CF: &str = "\
 #O InputMailFilters
-O InputMailFilters=other, alignd
+O InputMailFilters=other, alignd, hasty
 O DaemonPortOptions=Name=MTA, InputMailFilters=open
 Xother, S=inet:8891@localhost, F=T
+Xhasty, S=inet:8892@localhost, T=R:4s
 Xalignd, S=local:{}/safe/milter.sock, F=T, T=C:1m;S:30s;R:1m;E:5m
 Xunused, S=inet:8893@127.0.0.1
 Xopen, S=unix:{}/open/milter.sock
@@ -252,7 +280,14 @@ Mlocal, P=/bin/x, F=X, S=EnvFromL
             "unix:{}/safe/milter.sock",
             300,
             &[
-                "Warning Sendmail waits 300 s for the end of a message (line 5 of sendmail.cf), alignd may take 300 s",
+                "Warning Sendmail waits 300 s for the end of a message (line 6 of sendmail.cf), alignd may take 300 s",
+            ],
+        );
+        check(
+            "inet:localhost:8892",
+            70,
+            &[
+                "Warning Sendmail waits 4 s for a word (line 5 of sendmail.cf), alignd gives one every 4 s",
             ],
         );
         check(
