@@ -4,13 +4,16 @@
 mod plain_verdict;
 
 use alignd::build_report::BuildSettings;
+use alignd::deliver::{DeliverySettings, Server, TlsMode};
 use alignd::dns::master;
 use alignd::dns::zone::Zone;
 use alignd::domain::DomainName;
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
 use alignd::report::aggregate::{Format, Reporter};
+use alignd::report::destination::PlainAddress;
 use alignd::report::period::{SendSchedule, SendWindow};
-use alignd::schedule::{Reporting, Resting, Scheduler, TURN};
+use alignd::schedule::{Reporting, Resting, Scheduler, TURN, WayOut};
+use alignd::send_report::SendSettings;
 use alignd::store::{
     Include, KeptReport, OutboxState, ReportFilter, Reports, Store, StoreSettings,
 };
@@ -19,6 +22,7 @@ use plain_verdict::plain_verdict;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// A clock that stands until it is moved.
@@ -120,6 +124,30 @@ fn reporting(directory: &Path, zone: &str) -> Reporting {
             spool: directory.to_owned(),
         },
         max_destinations: 10,
+        way_out: way_out(directory),
+    }
+}
+
+/// Nothing is sent here.
+fn way_out(directory: &Path) -> WayOut {
+    WayOut {
+        send: SendSettings {
+            from: PlainAddress::parse("dmarc-reports@mx.example.org").unwrap(),
+            report_domain: DomainName::parse("mx.example.org").unwrap(),
+            max_destinations: 10,
+            rate: 6_000,
+            retry_for: Duration::from_secs(86_400),
+        },
+        delivery: DeliverySettings {
+            smtp: Server {
+                host: "127.0.0.1".to_owned(),
+                port: 9,
+            },
+            tls: TlsMode::None,
+            ..DeliverySettings::default()
+        },
+        site_key: directory.join("site.key"),
+        host_name: "mx.example.org".to_owned(),
     }
 }
 

@@ -9,7 +9,7 @@ mod reporting;
 mod telemetry;
 
 pub use error::StartError;
-pub use reporting::build_settings;
+pub use reporting::{build_settings, way_out};
 
 use crate::config::{Config, load};
 use crate::dns::Resolver;
@@ -85,7 +85,8 @@ async fn serve(
     let signals = Signals::new()?;
     let resolver = Arc::new(LiveResolver::new(&config.dns)?);
     let (settings, take_settings) = watch::channel(Arc::new(settings(&config)));
-    let (reporting, take_reporting) = watch::channel(reporting::reporting(&config));
+    let (reporting, take_reporting) =
+        watch::channel(reporting::reporting(&config, &source.host_name));
     let (stop, stopped) = watch::channel(false);
     let mut receiving = match role {
         Role::All | Role::Milter => {
@@ -297,7 +298,8 @@ impl Reloading<'_> {
             warn!(problem, "log.level cannot be changed");
         }
         self.settings.send_replace(Arc::new(settings(new)));
-        self.reporting.send_replace(reporting::reporting(new));
+        let reporting = reporting::reporting(new, &self.source.host_name);
+        self.reporting.send_replace(reporting);
         info!("reloaded: holds from the next message on");
     }
 }

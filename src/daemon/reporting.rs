@@ -4,7 +4,7 @@ use super::{StartError, SystemClock};
 use crate::build_report::BuildSettings;
 use crate::config::Config;
 use crate::resolver::LiveResolver;
-use crate::schedule::{Reporting, Resting, Scheduler, TURN};
+use crate::schedule::{Opened, Reporting, Resting, Scheduler, Sending, TURN, WayOut};
 use crate::store::{Reports, StoreSettings};
 use crate::time::Clock;
 use std::sync::Arc;
@@ -28,16 +28,28 @@ pub fn build_settings(config: &Config) -> Result<BuildSettings, &'static str> {
     })
 }
 
+/// What sending needs. Err: the key of [identity] that is not set and must be.
+pub fn way_out(config: &Config, host_name: &str) -> Result<WayOut, &'static str> {
+    Ok(WayOut {
+        send: config.sending()?,
+        delivery: config.delivery.clone(),
+        site_key: config.identity.site_key.clone(),
+        host_name: host_name.to_owned(),
+    })
+}
+
 /// `None`: reports are off, or cannot be sent for want of a sender, which is logged.
-pub fn reporting(config: &Config) -> Option<Arc<Reporting>> {
+pub fn reporting(config: &Config, host_name: &str) -> Option<Arc<Reporting>> {
     if !config.report.enabled {
         return None;
     }
-    match build_settings(config) {
-        Ok(build) => Some(Arc::new(Reporting {
+    let both = build_settings(config).and_then(|build| Ok((build, way_out(config, host_name)?)));
+    match both {
+        Ok((build, way_out)) => Some(Arc::new(Reporting {
             schedule: config.report.schedule.clone(),
             build,
             max_destinations: config.report.max_destinations,
+            way_out,
         })),
         Err(missing) => {
             error!("no reports are sent: identity.{missing} is not set");
@@ -46,7 +58,7 @@ pub fn reporting(config: &Config) -> Option<Arc<Reporting>> {
     }
 }
 
-/// Starts the loop; it ends with `stopped`.
+/// Starts the loop, both halves; it ends with `stopped`.
 pub fn start(
     config: &Config,
     settings: watch::Receiver<Option<Arc<Reporting>>>,
@@ -54,6 +66,14 @@ pub fn start(
     stopped: watch::Receiver<bool>,
 ) -> Result<JoinSet<()>, StartError> {
     let reports = Reports::open(&config.store, SystemClock.now())?;
+    let sending = Sending {
+        settings: settings.clone(),
+        reports: reports.clone(),
+        resolver: resolver.clone(),
+        clock: Arc::new(SystemClock),
+        turn: TURN,
+        opened: Opened::default(),
+    };
     let scheduler = Scheduler {
         settings,
         resolver,
@@ -64,7 +84,8 @@ pub fn start(
         resting: Resting::default(),
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(scheduler.run(stopped));
+    tasks.spawn(scheduler.run(stopped.clone()));
+    tasks.spawn(sending.run(stopped));
     tasks.spawn(expire(reports, config.store.clone()));
     Ok(tasks)
 }

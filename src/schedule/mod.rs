@@ -11,7 +11,7 @@ mod destinations;
 mod sending;
 
 pub use destinations::LiveDestinations;
-pub use sending::Sending;
+pub use sending::{Opened, Sending, WayOut, WayOutError};
 
 use crate::build_report::{BuildError, BuildSettings, Builder, Built, look};
 use crate::dns::Resolver;
@@ -35,6 +35,7 @@ pub struct Reporting {
     pub build: BuildSettings,
     /// `report.max_destinations`
     pub max_destinations: usize,
+    pub way_out: WayOut,
 }
 
 /// The handles that building takes.

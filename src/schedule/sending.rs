@@ -1,24 +1,93 @@
 //! The half of the loop that sends: the outbox, while the send window is open.
 //!
-//! Owns when a round is made. What a round does, its pace and its second tries are `send_report`'s.
+//! Owns when a round is made, and the way out: opened with the settings, anew when they change. What a
+//! round does, its pace and its second tries are `send_report`'s.
 
 use super::Reporting;
+use crate::deliver::{DeliverySettings, Signer, SignerError, Smtp, SmtpError, Timeouts};
 use crate::dns::Resolver;
-use crate::send_report::{Round, Sender};
+use crate::key_file::{self, KeyError};
+use crate::send_report::{Round, SendSettings, Sender};
+use crate::store::Reports;
 use crate::time::{Clock, Timestamp};
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{error, warn};
+
+/// What of the settings the way out needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WayOut {
+    pub send: SendSettings,
+    pub delivery: DeliverySettings,
+    /// `identity.site_key`
+    pub site_key: PathBuf,
+    /// Our name in EHLO.
+    pub host_name: String,
+}
+
+/// Why nothing can be sent. The operator must act.
+#[derive(Debug)]
+pub enum WayOutError {
+    Smtp(SmtpError),
+    Signer(SignerError),
+    Key(KeyError),
+}
 
 /// The handles that sending takes.
 pub struct Sending<R> {
     /// `None`: reports are off.
     pub settings: watch::Receiver<Option<Arc<Reporting>>>,
-    pub sender: Sender<R>,
+    pub reports: Reports,
+    pub resolver: Arc<R>,
     pub clock: Arc<dyn Clock>,
     /// How often it looks at least; [`super::TURN`] but in tests.
     pub turn: Duration,
+    pub opened: Opened<R>,
+}
+
+/// The way out as it was opened last.
+pub struct Opened<R> {
+    /// Under these settings.
+    of: Option<WayOut>,
+    /// `None`: it could not be.
+    sender: Option<Sender<R>>,
+}
+
+impl<R> Default for Opened<R> {
+    fn default() -> Self {
+        Self {
+            of: None,
+            sender: None,
+        }
+    }
+}
+
+impl WayOut {
+    /// Opens it. Blocks for some files.
+    pub fn open<R: Resolver + 'static>(
+        &self,
+        reports: Reports,
+        resolver: Arc<R>,
+    ) -> Result<Sender<R>, WayOutError> {
+        let smtp = Smtp::open(&self.delivery, &self.host_name, Timeouts::default());
+        let signer = match (&self.delivery.dkim_key_file, &self.delivery.dkim_selector) {
+            (Some(file), Some(selector)) => {
+                Some(Signer::open(file, &self.send.report_domain, selector)?)
+            }
+            (Some(_) | None, None) | (None, Some(_)) => None,
+        };
+        let key = key_file::open_or_make(&self.site_key)?;
+        Ok(Sender::new(
+            self.send.clone(),
+            reports,
+            key,
+            (smtp?, signer),
+            resolver,
+        ))
+    }
 }
 
 impl<R: Resolver + 'static> Sending<R> {
@@ -47,7 +116,11 @@ impl<R: Resolver + 'static> Sending<R> {
         if !settings.schedule.opening(now).contains(now) {
             return Round::default();
         }
-        match self.sender.round(&*self.clock).await {
+        self.open(&settings.way_out);
+        let Some(sender) = &mut self.opened.sender else {
+            return Round::default();
+        };
+        match sender.round(&*self.clock).await {
             Ok(round) => round,
             Err(error) => {
                 warn!(%error, "reports cannot be sent now; trying again");
@@ -56,12 +129,60 @@ impl<R: Resolver + 'static> Sending<R> {
         }
     }
 
+    /// Opens the way out under new settings. What is wrong with them is told once.
+    fn open(&mut self, way_out: &WayOut) {
+        let tried = self.opened.of.as_ref() == Some(way_out);
+        if tried && self.opened.sender.is_some() {
+            return;
+        }
+        self.opened.sender = match way_out.open(self.reports.clone(), self.resolver.clone()) {
+            Ok(sender) => Some(sender),
+            Err(problem) => {
+                if !tried {
+                    error!(%problem, "reports cannot be sent");
+                }
+                None
+            }
+        };
+        self.opened.of = Some(way_out.clone());
+    }
+
     /// Until there is something to do, a turn at most.
     fn pause(&self, again: Option<Timestamp>) -> Duration {
         let now = self.clock.now();
         let micros = again.map(|again| again.micros().saturating_sub(now.micros()));
         let pause = micros.map(|micros| Duration::from_micros(micros.try_into().unwrap_or(0)));
-        pause.map_or(self.turn, |pause| pause.clamp(BREATH, self.turn))
+        pause.map_or(self.turn, |pause| {
+            pause.clamp(BREATH.min(self.turn), self.turn)
+        })
+    }
+}
+
+impl From<SmtpError> for WayOutError {
+    fn from(error: SmtpError) -> Self {
+        Self::Smtp(error)
+    }
+}
+
+impl From<SignerError> for WayOutError {
+    fn from(error: SignerError) -> Self {
+        Self::Signer(error)
+    }
+}
+
+impl From<KeyError> for WayOutError {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}
+
+impl fmt::Display for WayOutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Smtp(error) => error.fmt(f),
+            Self::Signer(error) => error.fmt(f),
+            Self::Key(error) => error.fmt(f),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["report", "build"], "alignd report build --dry-run"),
     (&["report", "due"], "report.settle"),
     (&["report", "preview"], "alignd report preview example.com"),
+    (&["report", "send"], "delivery.rate"),
     (&["run"], "SIGHUP reloads the settings"),
     (&["schedule"], "SIGTERM"),
     (&["status"], "Exit codes"),

@@ -4,6 +4,7 @@ mod bounces;
 mod misbehaviour;
 mod outbox;
 mod signing;
+mod window;
 
 #[path = "../support/dkim.rs"]
 mod dkim;

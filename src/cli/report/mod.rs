@@ -1,4 +1,5 @@
-//! `alignd report`: what is due, what a report would say, and building without waiting for the night.
+//! `alignd report`: what is due, what a report would say, and building and sending without waiting for
+//! the night.
 //!
 //! One file per command. Building and previewing are `build_report`'s; what holds the settings against
 //! that is here.
@@ -6,6 +7,7 @@
 mod build;
 mod due;
 mod preview;
+mod send;
 
 use super::{Failure, Outcome};
 use crate::build_report::{BuildError, BuildSettings};
@@ -30,6 +32,8 @@ enum Command {
     Due(due::Arguments),
     /// Print the report that a domain would get about a day
     Preview(preview::Arguments),
+    /// Send what waits in the outbox
+    Send(send::Arguments),
 }
 
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
@@ -37,16 +41,18 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
         Command::Build(arguments) => build::run(arguments, file),
         Command::Due(arguments) => due::run(arguments, file),
         Command::Preview(arguments) => preview::run(arguments, file),
+        Command::Send(arguments) => send::run(arguments, file),
     }
 }
 
 /// What building needs. Err: what is not set and must be.
 fn build_settings(config: &Config) -> Result<BuildSettings, Failure> {
-    crate::daemon::build_settings(config).map_err(|missing| {
-        Failure::Usage(format!(
-            "identity.{missing} is not set: every report says who sends it"
-        ))
-    })
+    crate::daemon::build_settings(config).map_err(no_sender)
+}
+
+fn no_sender(missing: &str) -> Failure {
+    let why = "every report says who sends it";
+    Failure::Usage(format!("identity.{missing} is not set: {why}"))
 }
 
 /// The kept reports; `None` when nothing was ever reported.
