@@ -238,6 +238,7 @@ impl House {
         let listeners = runtime.block_on(milter::bind(&settings.milter));
         let zone: Zone = super::zone(b"v=spf1 a mx ?all");
         let service = Service {
+            bounces: None,
             settings: watch::channel(Arc::new(settings)).1,
             resolver: Arc::new(zone),
             keys: Default::default(),

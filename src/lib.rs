@@ -10,7 +10,7 @@
 //! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`]
 //! - adapters, one outside thing each: [`resolver`], [`store`], [`deliver`], [`key_file`]
 //! - operations, the verbs of the program: [`build_report`], [`send_report`]
-//! - entrances, each with a loop of its own: [`milter`], [`schedule`]
+//! - entrances, each with a loop of its own: [`milter`], [`schedule`], [`inbox`]
 //! - the root, which puts all of it together: [`config`], [`daemon`], [`cli`]
 //!
 //! # One message
@@ -33,6 +33,7 @@ pub mod daemon;
 pub mod deliver;
 pub mod dns;
 pub mod domain;
+pub mod inbox;
 pub mod key_file;
 pub mod message;
 pub mod milter;

@@ -27,6 +27,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("store", 4),
     ("build_report", 5),
     ("send_report", 5),
+    ("inbox", 6),
     ("milter", 6),
     ("schedule", 6),
     ("cli", 7),

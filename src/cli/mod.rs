@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod dns;
 mod explain;
+mod inbox;
 mod json;
 mod messages;
 mod moment;
@@ -18,6 +19,7 @@ mod run;
 mod sentences;
 mod status;
 mod stored;
+mod suppress;
 mod why;
 
 use crate::config::{LoadError, Loaded, load};
@@ -47,6 +49,8 @@ enum Command {
     Config(config::Arguments),
     /// Evaluate a message from a file and explain each result; nothing is stored
     Check(check::Arguments),
+    /// Take mail that is about our own: bounces of reports
+    Inbox(inbox::Arguments),
     /// List or count the messages that were judged
     Messages(messages::Arguments),
     /// Show how the DMARC policy of a domain is found, step by step
@@ -64,6 +68,8 @@ enum Command {
     Schedule,
     /// One screen: is it running, what came in today, what needs a hand
     Status(status::Arguments),
+    /// Addresses and domains that get no reports, because mail to them fails
+    Suppress(suppress::Arguments),
     /// Explain one stored verdict: grounds, rule, header, what became of the message
     Why(why::Arguments),
 }
@@ -123,6 +129,9 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
             for line in failure.to_string().lines() {
                 eprintln!("{}", output::printable(line));
             }
+            if matches!(cli.command, Command::Inbox(_)) {
+                return ExitCode::from(EX_TEMPFAIL);
+            }
             ExitCode::from(match failure {
                 Failure::Usage(_) | Failure::Settings(_) => USAGE,
                 Failure::Temporary(_) => TEMPORARY,
@@ -137,6 +146,7 @@ fn dispatch(cli: &Cli) -> Outcome {
     match &cli.command {
         Command::Check(arguments) => check::run(arguments, file),
         Command::Config(arguments) => config::run(arguments, file),
+        Command::Inbox(arguments) => inbox::run(arguments, file),
         Command::Messages(arguments) => messages::run(arguments, file),
         Command::Policy(arguments) => policy::run(arguments, file),
         Command::Report(arguments) => report::run(arguments, file),
@@ -144,6 +154,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Milter => run::run(Role::Milter, file),
         Command::Schedule => run::run(Role::Schedule, file),
         Command::Status(arguments) => status::run(arguments, file),
+        Command::Suppress(arguments) => suppress::run(arguments, file),
         Command::Why(arguments) => why::run(arguments, file),
     }
 }
@@ -190,3 +201,5 @@ const NO: u8 = 1;
 const USAGE: u8 = 2;
 const TEMPORARY: u8 = 3;
 const INTERNAL: u8 = 4;
+/// sysexits(3), for an MTA's pipe: it keeps the mail and tries again.
+const EX_TEMPFAIL: u8 = 75;

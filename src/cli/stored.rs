@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::config::Config;
-use crate::store::{OpenError, ReadError, Reader};
+use crate::store::{OpenError, ReadError, Reader, ReportsError};
 
 /// Opens the store of these settings for reading; the daemon may run or not.
 pub fn open(config: &Config) -> Result<Reader, Failure> {
@@ -26,5 +26,18 @@ impl From<OpenError> for Failure {
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         Self::Internal(error.to_string())
+    }
+}
+
+impl From<ReportsError> for Failure {
+    fn from(error: ReportsError) -> Self {
+        match error {
+            ReportsError::DiskFull(_) | ReportsError::Busy(_) | ReportsError::Fenced => {
+                Self::Temporary(error.to_string())
+            }
+            ReportsError::Damaged(_) | ReportsError::Database { .. } => {
+                Self::Internal(error.to_string())
+            }
+        }
     }
 }

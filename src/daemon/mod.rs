@@ -4,6 +4,7 @@
 //! hour at which old verdicts go. A reload changes what the next message is judged by; sockets, store
 //! and DNS servers stay as they were at the start. Evaluates nothing.
 
+mod bounces;
 mod error;
 mod reporting;
 mod telemetry;
@@ -16,6 +17,7 @@ use crate::dns::Resolver;
 use crate::milter::{self, PROGRESS, Service, Settings};
 use crate::resolver::LiveResolver;
 use crate::schedule::Reporting;
+use crate::send_report::Bounce;
 use crate::store::Store;
 use crate::time::{Clock, Timestamp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -25,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use telemetry::LogLevelHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{error, info, warn};
 
@@ -162,7 +164,7 @@ impl Receiving {
         }
         let store = Store::open(&config.store, SystemClock.now())?;
         let listeners = milter::bind(&config.milter).await?;
-        let service = service(settings, resolver.clone(), &store);
+        let service = service(settings, resolver.clone(), &store, bounces::start(config));
         let expiry = tokio::spawn(expire(store.clone()));
         let milter = tokio::spawn(milter::run(listeners, service, stopped.clone(), GRACE));
         Ok(Self {
@@ -199,6 +201,7 @@ fn service<R: Resolver>(
     settings: watch::Receiver<Arc<Settings>>,
     resolver: Arc<R>,
     store: &Store,
+    bounces: Option<mpsc::Sender<Bounce>>,
 ) -> Arc<Service<R>> {
     Arc::new(Service {
         settings,
@@ -206,6 +209,7 @@ fn service<R: Resolver>(
         keys: Default::default(),
         store: store.clone(),
         clock: Arc::new(SystemClock),
+        bounces,
         progress: PROGRESS,
     })
 }

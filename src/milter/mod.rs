@@ -17,6 +17,7 @@ mod judge;
 mod link;
 mod listener;
 mod negotiate;
+mod overheard;
 mod packet;
 mod reply;
 mod session;
@@ -32,11 +33,12 @@ pub use settings::{
 
 use crate::auth::dkim::KeyCache;
 use crate::dns::Resolver;
+use crate::send_report::Bounce;
 use crate::store::Store;
 use crate::time::Clock;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// The handles that judging a message takes.
 pub struct Service<R> {
@@ -46,6 +48,8 @@ pub struct Service<R> {
     pub keys: KeyCache,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
+    /// Where bounces of our reports go that pass by; `None`: nobody takes them.
+    pub bounces: Option<mpsc::Sender<Bounce>>,
     /// How often an MTA that waits for an answer hears that there will be one; [`PROGRESS`] but in tests.
     pub progress: Duration,
 }

@@ -9,6 +9,7 @@ use super::Service;
 use super::asking::{Asking, Broken};
 use super::client::{Client, Standing, is_skipped_by_name};
 use super::header::Header;
+use super::overheard::Overheard;
 use super::settings::Settings;
 use crate::address::{Mailbox, ReversePath};
 use crate::auth::Evidence;
@@ -58,6 +59,8 @@ pub struct Transaction<R> {
     recipient_domains: HashSet<DomainName>,
     /// A recipient so far was no return path of our report mail.
     is_for_others: bool,
+    /// The recipients that were.
+    return_paths: Vec<String>,
     header: Header,
     /// Asked at the first recipient, if the client is known by then.
     answers: Option<Asking<EnvelopeAnswers>>,
@@ -68,6 +71,7 @@ pub struct Reading<R> {
     service: Arc<Service<R>>,
     facts: Facts,
     course: Course,
+    overheard: Option<Overheard>,
 }
 
 /// What is known of a message whatever is done with it.
@@ -155,6 +159,7 @@ impl Connection {
             begun,
             recipient_domains: HashSet::new(),
             is_for_others: false,
+            return_paths: Vec::new(),
             header: Header::default(),
             answers: None,
         }
@@ -165,7 +170,13 @@ impl<R: Resolver + 'static> Transaction<R> {
     /// RCPT, of a recipient that the MTA accepts.
     pub fn rcpt(&mut self, path: &str) {
         self.envelope.recipients = self.envelope.recipients.saturating_add(1);
-        self.is_for_others |= Claim::read(path).is_none();
+        match Claim::read(path) {
+            None => self.is_for_others = true,
+            Some(_) if self.return_paths.len() < MAX_RETURN_PATHS => {
+                self.return_paths.push(path.to_owned());
+            }
+            Some(_) => {}
+        }
         if let Some(mailbox) = Mailbox::parse(path) {
             self.remember(mailbox);
         }
@@ -207,6 +218,7 @@ impl<R: Resolver + 'static> Transaction<R> {
         }
         let is_null = self.envelope.mail_from == ReversePath::Null;
         let nature = nature(&fields, is_null);
+        let overheard = self.overhear(is_null, &fields);
         let course = match self.standing {
             Standing::PassedOver(reason) => Course::PassedOver(self.skip(reason, &fields)),
             Standing::Judged | Standing::Relay => Course::Judged(Box::new(self.inquire(&fields))),
@@ -225,9 +237,18 @@ impl<R: Resolver + 'static> Transaction<R> {
                 forged,
             },
             course,
+            overheard,
         };
         reading.check_size();
         reading
+    }
+
+    /// A bounce of ours is taken whatever is done with it: before the skips, since it mostly comes from a
+    /// smarthost that is trusted.
+    fn overhear(&mut self, is_null: bool, fields: &[HeaderField]) -> Option<Overheard> {
+        let bounces = self.service.bounces.clone()?;
+        let recipients = std::mem::take(&mut self.return_paths);
+        (is_null && !recipients.is_empty()).then(|| Overheard::begin(bounces, recipients, fields))
     }
 
     fn remember(&mut self, mailbox: Mailbox) {
@@ -338,11 +359,17 @@ impl<R: Resolver + 'static> Reading<R> {
         if let Course::Judged(inquiry) = &mut self.course {
             inquiry.body.update(octets);
         }
+        if let Some(overheard) = &mut self.overheard {
+            overheard.body(octets);
+        }
         self.check_size();
     }
 
     /// Whether nothing needs the rest of the body, not even its size.
     pub fn is_done_with_body(&self) -> bool {
+        if self.overheard.as_ref().is_some_and(|o| !o.is_done()) {
+            return false;
+        }
         match &self.course {
             Course::Judged(inquiry) => {
                 inquiry.body.is_done() && self.facts.settings.milter.max_message_bytes == 0
@@ -368,6 +395,9 @@ impl<R: Resolver + 'static> Reading<R> {
 
     /// The end of the message: waits for what was asked.
     pub async fn complete(self) -> Result<Complete, Broken> {
+        if let Some(overheard) = self.overheard {
+            overheard.hand_over();
+        }
         let facts = self.facts;
         let inquiry = match self.course {
             Course::PassedOver(skip) => return Ok(Complete::PassedOver { facts, skip }),
@@ -443,5 +473,7 @@ fn too_large(facts: Facts, author: Author) -> Complete {
     }
 }
 
+/// Return paths of ours that one bounce is for; a real one is for one.
+const MAX_RETURN_PATHS: usize = 5;
 /// Domains, and addresses, of recipients that are kept; all are counted.
 const MAX_RECIPIENTS: usize = 1_000;

@@ -83,5 +83,7 @@ fn known(
     Ok(address.filter(|address| claim.is_ours(address, report_domain, key)))
 }
 
+/// Octets of a bounce that are kept: all that it says stands before the mail that it returns.
+pub const BOUNCE_OCTETS: usize = 64 * 1024;
 /// Places where a recipient may be named.
 const MAX_RECIPIENTS: usize = 20;

@@ -16,7 +16,7 @@ mod failure;
 mod pace;
 mod sender;
 
-pub use bounce::{Bounce, Taken, take_bounce};
+pub use bounce::{BOUNCE_OCTETS, Bounce, Taken, take_bounce};
 pub use destinations::{Asker, destinations};
 pub use failure::{Noted, note_failure};
 pub use sender::{Round, SendError, SendSettings, Sender};

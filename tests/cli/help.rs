@@ -23,6 +23,12 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["run"], "SIGHUP reloads the settings"),
     (&["schedule"], "SIGTERM"),
     (&["status"], "Exit codes"),
+    (&["inbox"], "bounce"),
+    (&["inbox", "bounce"], "alignd inbox bounce"),
+    (&["suppress"], "list"),
+    (&["suppress", "list"], "--format"),
+    (&["suppress", "add"], "alignd suppress add"),
+    (&["suppress", "remove"], "ADDRESS|DOMAIN"),
     (&["why"], "alignd why"),
 ];
 

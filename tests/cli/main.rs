@@ -9,6 +9,7 @@ mod policy;
 mod ran;
 mod report;
 mod stored;
+mod suppress;
 mod terminal;
 
 #[path = "../support/dkim_signer.rs"]

@@ -74,6 +74,16 @@ impl Place {
         shown(self.0.path())
     }
 
+    /// The same with something on standard input.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
+        let file = self.write("input", input);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_alignd"));
+        command.arg("--config").arg(self.path("alignd.toml"));
+        command.args(arguments);
+        command.stdin(std::fs::File::open(file).expect("our own file"));
+        ran(command.output().expect("the binary runs"))
+    }
+
     /// Runs the binary with this place's settings. `{}` in an argument becomes the directory.
     pub fn run(&self, arguments: &[&str]) -> Ran {
         let root = self.root();

@@ -1,6 +1,7 @@
 //! Delivery of report mail: against a server that misbehaves on demand, and through a real Postfix.
 
 mod bounces;
+mod kills;
 mod misbehaviour;
 mod outbox;
 mod signing;

@@ -1,8 +1,9 @@
 //! Mail through the whole milter: what the MTA is told, what is stored.
 
 use crate::mta::{Mail, Mta};
-use crate::running::{settings, start};
+use crate::running::{settings, start, start_overhearing, zone};
 use alignd::policy::{FailAction, TemperrorAction};
+use alignd::send_report::BOUNCE_OCTETS;
 
 #[tokio::test]
 async fn mail_is_judged_marked_and_stored_from_both_mtas_over_both_sockets() {
@@ -162,4 +163,58 @@ async fn bounces_of_our_report_mail_cause_no_report() {
         let found = stored.verdict.weight.as_str();
         assert_eq!(found, weight, "{sender} to {recipients:?}");
     }
+}
+
+/// Bounces of our reports that pass are handed over, before the skips; nothing else is.
+#[tokio::test]
+async fn bounces_of_our_report_mail_are_overheard() {
+    let (bounces, mut overheard) = tokio::sync::mpsc::channel(10);
+    let mut settings = settings();
+    settings.trust.networks = vec!["10.0.0.0/8".parse().unwrap()];
+    let running = start_overhearing(zone(), settings, Some(bounces)).await;
+    let ours = "<bounce+12-00112233445566778899aabbccddeeff@r.example>";
+    let long = b"x".repeat(200_000);
+    for (socket, sender, to, body, expected) in [
+        (
+            "192.0.2.9:1",
+            "<>",
+            ours,
+            b"short\r\n".as_slice(),
+            Some("short\r\n".len()),
+        ),
+        ("192.0.2.9:1", "<>", ours, &long, None),
+        // From a smarthost that is trusted.
+        (
+            "10.0.0.1:1",
+            "<>",
+            ours,
+            b"short\r\n",
+            Some("short\r\n".len()),
+        ),
+        ("192.0.2.9:1", "<a@evil.example>", ours, b"x", Some(0)),
+        ("192.0.2.9:1", "<>", "<user@r.example>", b"x", Some(0)),
+    ] {
+        let raw = running.raw("unix").await;
+        let session = Mta::Postfix.session(raw, "mx.example", socket, "mx.example");
+        let mut session = session.await;
+        let mut mail = Mail::plain(sender).field("From", " MAILER-DAEMON@mx.example");
+        mail.to = vec![to];
+        mail.body = body;
+        session.deliver(&mail).await;
+        session.quit().await;
+        let header = "Subject: hello\r\nFrom: MAILER-DAEMON@mx.example\r\n\r\n";
+        match (overheard.try_recv(), expected) {
+            (Ok(bounce), Some(length)) if length > 0 => {
+                assert_eq!(bounce.recipients, [ours]);
+                assert!(bounce.message.starts_with(header.as_bytes()), "{socket}");
+                assert_eq!(bounce.message.len(), header.len() + length, "{socket}");
+            }
+            (Ok(bounce), None) => assert_eq!(bounce.message.len(), BOUNCE_OCTETS),
+            (found, expected) => assert!(
+                found.is_err() && expected == Some(0),
+                "{socket} {sender} to {to}: {found:?}"
+            ),
+        }
+    }
+    running.stop().await;
 }

@@ -6,6 +6,7 @@ use alignd::dns::Resolver;
 use alignd::dns::master;
 use alignd::dns::zone::Zone;
 use alignd::milter::{self, Listener, Service, Settings, SocketSpec};
+use alignd::send_report::Bounce;
 use alignd::store::{Filter, Reader, SkipCount, Store, StoreSettings, Stored};
 use alignd::time::{Clock, Timestamp};
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// A running milter.
@@ -47,7 +48,16 @@ pub async fn start(settings: Settings) -> Running {
     start_with(zone(), settings).await
 }
 
-pub async fn start_with<R: Resolver + 'static>(resolver: R, mut settings: Settings) -> Running {
+pub async fn start_with<R: Resolver + 'static>(resolver: R, settings: Settings) -> Running {
+    start_overhearing(resolver, settings, None).await
+}
+
+/// With somebody who takes the bounces of reports that pass.
+pub async fn start_overhearing<R: Resolver + 'static>(
+    resolver: R,
+    mut settings: Settings,
+    bounces: Option<mpsc::Sender<Bounce>>,
+) -> Running {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("milter.sock");
     let inet = SocketSpec::parse("inet:127.0.0.1:0").unwrap();
@@ -58,6 +68,7 @@ pub async fn start_with<R: Resolver + 'static>(resolver: R, mut settings: Settin
     let store = Store::open(&store_settings(&directory), Standing.now()).unwrap();
     let (send_settings, take_settings) = watch::channel(Arc::new(settings));
     let service = Service {
+        bounces,
         settings: take_settings,
         resolver: Arc::new(resolver),
         keys: Default::default(),

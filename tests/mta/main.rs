@@ -12,6 +12,7 @@ mod same_verdict;
 mod sendmail_host;
 mod sessions;
 mod skips;
+mod smarthost;
 mod stops;
 mod world;
 
@@ -25,6 +26,8 @@ mod aside;
 mod dkim_signer;
 #[path = "../support/dns.rs"]
 mod dns;
+#[path = "../support/kept_reports.rs"]
+mod kept_reports;
 #[path = "../support/loopback.rs"]
 mod loopback;
 #[path = "../support/mailbox.rs"]

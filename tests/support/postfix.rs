@@ -47,6 +47,11 @@ pub struct Postfix {
 impl Postfix {
     /// Starts it and returns when it listens.
     pub fn start(setup: &Setup) -> Self {
+        Self::start_with(setup, "")
+    }
+
+    /// Starts it with further services, lines of master.cf.
+    pub fn start_with(setup: &Setup, services: &str) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
             "these tests start a real Postfix in a namespace of its own: run them as root"
@@ -58,7 +63,7 @@ impl Postfix {
             .permissions(fs::Permissions::from_mode(0o755))
             .tempdir()
             .expect("a directory for Postfix can be made");
-        lay_out(home.path(), setup, address);
+        lay_out(home.path(), setup, services, address);
         let first_process = enter_namespace(home.path(), &tree);
         let postfix = Self {
             address,
@@ -71,8 +76,13 @@ impl Postfix {
         postfix
     }
 
+    /// Where smtpd listens.
+    pub fn address(&self) -> SocketAddrV4 {
+        self.address
+    }
+
     /// The mail log so far.
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         let bytes = fs::read(self.home.path().join("maillog")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -168,10 +178,11 @@ fn library_path() -> String {
 
 const POSTFIX: u32 = 64_100;
 const POSTDROP: u32 = 64_101;
-const READER: u32 = 64_102;
+/// The user whose mailbox it is.
+pub const READER: u32 = 64_102;
 
 /// Directories, users, and configuration.
-fn lay_out(home: &Path, setup: &Setup, address: SocketAddrV4) {
+fn lay_out(home: &Path, setup: &Setup, services: &str, address: SocketAddrV4) {
     let directory = |name: &str, owner: u32, group: u32, mode: u32| {
         let path = home.join(name);
         fs::create_dir_all(&path).expect("a directory below our own can be made");
@@ -210,7 +221,7 @@ fn lay_out(home: &Path, setup: &Setup, address: SocketAddrV4) {
     write("group", accounts::group(&ours));
     write("resolv.conf", "nameserver 127.0.0.1\n".to_owned());
     write("etc/main.cf", main_cf(home, setup));
-    write("etc/master.cf", master_cf(setup.jail, address));
+    write("etc/master.cf", master_cf(setup.jail, address) + services);
 }
 
 fn main_cf(home: &Path, setup: &Setup) -> String {
