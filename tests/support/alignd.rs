@@ -73,12 +73,15 @@ impl Alignd {
 
     /// What a command prints that is to succeed, or to say no (exit code 1) or that DNS failed (3).
     pub fn run(&self, arguments: &[&str]) -> String {
-        let output = Command::new(&self.place.binary)
+        // In the network where its DNS server is.
+        let output = Command::new("nsenter")
+            .args(["--net", "--target", &self.place.namespace.to_string()])
+            .arg(&self.place.binary)
             .args(arguments)
             .arg("--config")
             .arg(self.home.path().join("alignd.toml"))
             .output()
-            .expect("alignd can be run");
+            .expect("nsenter (util-linux) can be run");
         let words = String::from_utf8_lossy(&output.stderr);
         let answered = matches!(output.status.code(), Some(0 | 1 | 3));
         assert!(answered, "alignd {arguments:?}: {} {words}", output.status);
