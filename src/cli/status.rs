@@ -9,7 +9,7 @@ use crate::config::value::write_duration;
 use crate::config::{Config, Loaded};
 use crate::milter::SocketSpec;
 use crate::outcome::OutcomeState;
-use crate::store::{Count, CountBy, Filter, OpenError, Reader, StoreStats};
+use crate::store::{Count, CountBy, Filter, OpenError, Reader, Reports, StoreStats};
 use crate::time::{Timestamp, UtcDay};
 use clap::Args;
 use nix::sys::statvfs::statvfs;
@@ -55,6 +55,7 @@ pub fn run(_: &Arguments, file: Option<&Path>) -> Outcome {
             what: error.to_string(),
         }),
     }
+    reports(&loaded.config, now(), &mut page)?;
     contradictions(&loaded, &mut problems)?;
     told(&problems, &mut page)?;
     screen.finish()?;
@@ -194,6 +195,35 @@ fn today(
         });
     }
     page.text("Accepted is unconfirmed: a filter behind alignd may have refused the message still.")
+}
+
+/// Whether reports are on, when they go, and what waits.
+fn reports(config: &Config, now: Timestamp, page: &mut Page<'_>) -> Result<(), Failure> {
+    page.heading("Reports")?;
+    let schedule = &config.report.schedule;
+    if !config.report.enabled {
+        page.item("sent", "none: report.enabled is false")?;
+    } else {
+        let window = schedule.opening(now);
+        let stands = match window.contains(now) {
+            true => format!("open until {}", window.end),
+            false => format!("opens at {}", window.begin),
+        };
+        let (hours, zone) = (schedule.window, schedule.zone);
+        page.item("sent", &format!("every night, {hours} {zone}: {stands}"))?;
+    }
+    // There is none before the first was built.
+    let Ok(reports) = Reports::open_existing(&config.store.path) else {
+        return Ok(());
+    };
+    let counts = reports.outbox_counts();
+    let counts = counts.map_err(|error| Failure::Temporary(error.to_string()))?;
+    let waiting = counts.queued.saturating_add(counts.to_verify);
+    let text = format!(
+        "{waiting} wait, {} refused, {} expired",
+        counts.refused, counts.expired
+    );
+    page.item("outbox", &text)
 }
 
 fn skips(reader: &Reader, day: UtcDay, page: &mut Page<'_>) -> Result<(), Failure> {

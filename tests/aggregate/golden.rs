@@ -43,3 +43,11 @@ fn no_report_is_empty() {
     let error = writer.finish().unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
 }
+
+/// A schema that takes everything would make the other tests worthless.
+#[test]
+#[should_panic(expected = "fails to validate")]
+fn xmllint_refuses_what_is_wrong() {
+    let broken = b"<feedback xmlns=\"urn:ietf:params:xml:ns:dmarc-2.0\"/>".to_vec();
+    schema::validate(Format::Rfc9990, &[broken]);
+}

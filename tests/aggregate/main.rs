@@ -5,6 +5,8 @@
 mod aside;
 #[path = "../support/python.rs"]
 mod python;
+#[path = "../support/schema.rs"]
+mod schema;
 
 mod generated;
 mod golden;
@@ -13,7 +15,6 @@ mod period;
 mod readers;
 
 mod sample;
-mod schema;
 
 use alignd::report::aggregate::xml::ReportWriter;
 use alignd::report::aggregate::{Format, Head, Row};

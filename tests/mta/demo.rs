@@ -1,6 +1,7 @@
 //! The main job once, told to a person: `contrib/demo` runs this and shows what it prints.
 
 use crate::house::{House, Kind};
+use crate::report::{Night, Owners};
 use crate::smtp::Client;
 use crate::world::{self, ED25519, EVIL, FORWARDER, LIST, RSA, SENDER};
 
@@ -115,6 +116,32 @@ fn five_mails_come_in() {
     }
     show(&house, &["messages"]);
     show(&house, &["why", &spoof]);
+    show(&house, &["report", "preview", "sender.example"]);
+    a_night_later(&house);
+}
+
+/// The report that the owner of sender.example gets about these five mails.
+fn a_night_later(house: &House) {
+    tell(
+        "\nThe clock is set to the night after. The send window opens at 01:00; before it closes at 05:00,",
+    );
+    tell("a report is built and goes by SMTP to the address in the record of sender.example.");
+    let owners = Owners::start();
+    let mut night = Night::after(&house.alignd.store(), &owners);
+    night.at(60);
+    night.at(290);
+    let arrived = owners.reports(1).remove(0);
+    tell("\nIn the mailbox of dmarc@sender.example:\n");
+    tell(&indented(arrived.mail.header().trim_end().lines()));
+    tell("Attached, unpacked:\n");
+    tell(&indented(arrived.xml.lines()));
+    assert_eq!(arrived.messages(), 5);
+    assert!(
+        arrived.xml.contains("<type>local_policy</type>"),
+        "{}",
+        arrived.xml
+    );
+    tell("It counts all five mails: they were all accepted.");
 }
 
 /// Lines as a part of the story; the long ones, such as signatures, are cut.

@@ -8,6 +8,7 @@ mod dns_faults;
 mod forged;
 mod hostile;
 mod house;
+mod report;
 mod same_verdict;
 mod sendmail_host;
 mod sessions;
@@ -40,6 +41,8 @@ mod nsd;
 mod other_milter;
 #[path = "../support/postfix.rs"]
 mod postfix;
+#[path = "../support/schema.rs"]
+mod schema;
 #[path = "../support/sendmail.rs"]
 mod sendmail;
 #[path = "../support/signal.rs"]

@@ -101,6 +101,11 @@ impl Alignd {
         String::from_utf8(output.stdout).expect("alignd prints UTF-8")
     }
 
+    /// The directory of its store.
+    pub fn store(&self) -> PathBuf {
+        self.home.path().join("store")
+    }
+
     /// SIGTERM, and its end.
     pub fn stop(&mut self) -> ExitStatus {
         signal::send(&self.process, Signal::SIGTERM).expect("it runs");
