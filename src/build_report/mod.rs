@@ -7,12 +7,14 @@
 //!
 //! Blocks: for a thread of its own. Where reports may go is told by [`Destinations`]. RFC 9990 §3.
 //!
-//! - `write`: rows to a kept report · `preview`: what it would be
+//! - `write`: rows to a kept report · `preview`: what it would be · `trace`: where a message went
 
 mod preview;
+mod trace;
 mod write;
 
 pub use preview::{Planned, plan, preview};
+pub use trace::{Traced, Unreported, trace};
 
 use crate::auth::dmarc::DiscoveryMethod;
 use crate::domain::DomainName;
@@ -226,6 +228,7 @@ impl<D: Destinations> Builder<'_, D> {
                 lease,
                 up_to,
                 came_to,
+                include: self.settings.include,
                 messages: summary.messages,
                 left_out: summary.left_out,
                 reports: Vec::new(),

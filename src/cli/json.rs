@@ -9,6 +9,7 @@ use crate::auth::dkim::{DkimEvidence, SignatureOutcome};
 use crate::auth::dmarc::{Evaluation, Finding, Identifier, Step};
 use crate::auth::iprev::IprevOutcome;
 use crate::auth::spf::SpfOutcome;
+use crate::build_report::Traced;
 use crate::cli::sentences;
 use crate::domain::DomainName;
 use crate::message::author::Author;
@@ -56,8 +57,20 @@ pub struct Stored<'a> {
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcomes: Option<Vec<History<'a>>>,
+    /// The report that counts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<Report>,
     #[serde(flatten)]
     judged: Judged<'a>,
+}
+
+/// With one of `report_id` and `why_not`.
+#[derive(Debug, Serialize)]
+struct Report {
+    number: Option<i64>,
+    report_id: Option<String>,
+    day: Option<String>,
+    why_not: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -247,8 +260,34 @@ impl<'a> Stored<'a> {
             weight: verdict.weight.as_str(),
             outcome: outcomes.last().map(|outcome| outcome.state.as_str()),
             outcomes: history.then(|| outcomes.iter().map(past).collect()),
+            report: None,
             judged: Judged::of(verdict),
         }
+    }
+
+    /// With the report that counts it, or why none does.
+    pub fn with_report(mut self, traced: &Traced) -> Self {
+        self.report = Some(match traced {
+            Traced::Reported(report) => Report {
+                number: Some(report.number.0),
+                report_id: Some(report.head.id.to_string()),
+                day: Some(report.head.day.to_string()),
+                why_not: None,
+            },
+            Traced::NotReported(day, _) | Traced::NotYet(day) => Report {
+                number: None,
+                report_id: None,
+                day: Some(day.to_string()),
+                why_not: Some(sentences::report(traced)),
+            },
+            Traced::Never(_) => Report {
+                number: None,
+                report_id: None,
+                day: None,
+                why_not: Some(sentences::report(traced)),
+            },
+        });
+        self
     }
 }
 

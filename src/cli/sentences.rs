@@ -5,9 +5,11 @@ use crate::auth::dkim::SignatureOutcome;
 use crate::auth::dmarc::{Finding, IdentifierAlignment, Policy, PolicyTag};
 use crate::auth::spf::SpfOutcome;
 use crate::auth::{DkimResult, DmarcResult, SpfResult};
+use crate::build_report::{Traced, Unreported};
 use crate::message::author::Author;
 use crate::outcome::{Outcome, OutcomeSource, OutcomeState};
 use crate::policy::{Action, Cause, Decision};
+use crate::store::CameTo;
 use crate::verdict::Verdict;
 
 /// Why an SPF result is what it is: the term that decided, or what was wrong.
@@ -208,5 +210,42 @@ pub fn outcome(outcome: &Outcome) -> String {
     match &outcome.detail {
         Some(detail) => format!("{state} ({source}: {detail})"),
         None => format!("{state} ({source})"),
+    }
+}
+
+/// Which report counts a message, or why none does.
+pub(super) fn report(traced: &Traced) -> String {
+    match traced {
+        Traced::Reported(report) => format!(
+            "In report {} about {} on {}: {}",
+            report.number.0, report.head.policy_domain, report.head.day, report.head.id
+        ),
+        Traced::NotReported(day, came_to) => match came_to {
+            CameTo::Reported => {
+                format!("It was reported with {day}; that report is kept no longer.")
+            }
+            CameTo::Nothing => format!("In none: nothing of {day} was to be reported."),
+            CameTo::IncludedOnly => format!(
+                "In none: reports and bounces, all that came on {day}, never cause a report alone."
+            ),
+            CameTo::Few => format!("In none: fewer messages on {day} than report.min_messages."),
+            CameTo::Skipped => {
+                "In none: report.skip_domains or report.only_domains leaves its domain out."
+                    .to_owned()
+            }
+            CameTo::NoDestination => {
+                format!("In none: when the report about {day} was built, it had nowhere to go.")
+            }
+        },
+        Traced::NotYet(day) => format!("In none yet: no report about {day} has been built."),
+        Traced::Never(why) => match why {
+            Unreported::NoPolicy => "In none: nobody asked for one, without a policy.".to_owned(),
+            Unreported::NoClient => {
+                "In none: the client's address is unknown, and every row names one.".to_owned()
+            }
+            Unreported::Outcome => {
+                "In none: report.include does not take in what became of it.".to_owned()
+            }
+        },
     }
 }

@@ -1,10 +1,12 @@
 //! `alignd why VERDICT|QUEUE-ID`: one stored verdict with its grounds, the rule that decided, the
-//! header written and what became of the message.
+//! header written, what became of the message and which report counts it.
 
 use super::json;
 use super::output::{Screen, printable};
 use super::page::Page;
-use super::{Exit, Failure, Outcome, explain, settings, stored};
+use super::{Exit, Failure, Outcome, explain, sentences, settings, stored};
+use crate::build_report::{Traced, trace};
+use crate::config::Config;
 use crate::store::{Reader, Stored};
 use crate::verdict::VerdictId;
 use clap::Args;
@@ -43,10 +45,13 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let mut screen = Screen::new();
     if arguments.json {
         for stored in &found {
-            screen.json(&json::Stored::of(&stored.verdict, &stored.outcomes, true))?;
+            let traced = traced(&config, &reader, stored)?;
+            let stored = json::Stored::of(&stored.verdict, &stored.outcomes, true);
+            screen.json(&stored.with_report(&traced))?;
         }
     } else {
-        page(newest, older, &mut Page::new(&mut screen))?;
+        let traced = traced(&config, &reader, newest)?;
+        page(newest, older, &traced, &mut Page::new(&mut screen))?;
     }
     screen.finish()?;
     Ok(Exit::Ok)
@@ -59,7 +64,19 @@ fn find(reader: &Reader, id: &str) -> Result<Vec<Stored>, Failure> {
     Ok(reader.find_by_queue_id(id)?)
 }
 
-fn page(stored: &Stored, older: &[Stored], page: &mut Page<'_>) -> Result<(), Failure> {
+/// Which report counts it.
+fn traced(config: &Config, reader: &Reader, stored: &Stored) -> Result<Traced, Failure> {
+    let reports = super::report::reports(config)?;
+    let include = config.report.include;
+    Ok(trace(reader, reports.as_ref(), &stored.verdict, include)?)
+}
+
+fn page(
+    stored: &Stored,
+    older: &[Stored],
+    traced: &Traced,
+    page: &mut Page<'_>,
+) -> Result<(), Failure> {
     let verdict = &stored.verdict;
     page.heading(&format!("Verdict {}", verdict.id))?;
     page.item("received", &verdict.received.to_string())?;
@@ -69,6 +86,8 @@ fn page(stored: &Stored, older: &[Stored], page: &mut Page<'_>) -> Result<(), Fa
     explain::message(&verdict.message, page)?;
     explain::verdict(verdict, page)?;
     explain::history(&stored.outcomes, page)?;
+    page.heading("Report")?;
+    page.text(&sentences::report(traced))?;
     if !older.is_empty() {
         page.heading("Older messages with this queue id")?;
         for stored in older {

@@ -133,6 +133,7 @@ fn store(config: &Config) -> Written {
         ("wait", duration(s.wait)),
         ("on_failure", quoted(s.on_failure)),
         ("keep_messages", duration(s.keep_messages)),
+        ("keep_reports", duration(s.keep_reports)),
         ("local_parts", s.local_parts.to_string()),
     ]
 }

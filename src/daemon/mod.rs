@@ -335,6 +335,10 @@ fn fixed_at_start(running: &Config, new: &Config) -> Vec<&'static str> {
             store.keep_messages == new.store.keep_messages,
         ),
         (
+            "store.keep_reports",
+            store.keep_reports == new.store.keep_reports,
+        ),
+        (
             "store.local_parts",
             store.local_parts == new.store.local_parts,
         ),

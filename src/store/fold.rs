@@ -22,7 +22,7 @@ words! {
 impl Include {
     /// The states of a message that is reported. One that was never answered for good is in none:
     /// it comes again (tempfailed), or nobody knows whether it was taken (unknown).
-    pub(super) fn states(self) -> &'static [OutcomeState] {
+    pub fn states(self) -> &'static [OutcomeState] {
         use OutcomeState::{Accepted, RefusedLater, Rejected};
         match self {
             Self::Accepted => &[Accepted],
@@ -84,3 +84,11 @@ pub struct LastRecord {
 /// period, one for each published policy"; a record that changes with every query must not make one
 /// for every message.
 pub const MAX_POLICIES: usize = 8;
+
+/// One outcome of a message, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbered {
+    pub seq: i64,
+    pub state: OutcomeState,
+    pub day: UtcDay,
+}

@@ -26,7 +26,9 @@ mod sqlite;
 mod wire;
 
 pub use error::{OpenError, ReadError, RecordError, ReportsError};
-pub use fold::{Include, LastRecord, MAX_POLICIES, Pending, PendingDomain, Summary as DaySummary};
+pub use fold::{
+    Include, LastRecord, MAX_POLICIES, Numbered, Pending, PendingDomain, Summary as DaySummary,
+};
 pub use handle::Store;
 pub use query::{Count, CountBy, Filter, SkipCount, SkipPair, StoreStats, Stored, Summary};
 pub use reports::{

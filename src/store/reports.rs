@@ -5,6 +5,7 @@
 
 use crate::domain::DomainName;
 use crate::report::aggregate::{Format, Head};
+use crate::store::fold::Include;
 use crate::time::{Timestamp, UtcDay};
 use crate::word::words;
 
@@ -41,6 +42,8 @@ pub struct Covered {
     pub policy_domain: DomainName,
     pub range: Range,
     pub came_to: CameTo,
+    /// Which mail was taken in.
+    pub include: Include,
     /// Messages in it that could be reported.
     pub messages: u64,
     /// Messages that could not, because their client's address is unknown.
@@ -91,6 +94,7 @@ pub struct Finished {
     pub lease: Lease,
     pub up_to: i64,
     pub came_to: CameTo,
+    pub include: Include,
     pub messages: u64,
     pub left_out: u64,
     pub reports: Vec<NewReport>,
@@ -157,6 +161,16 @@ words! {
         Refused = "refused",
         /// Tried for as long as `delivery.retry_for` allows.
         Expired = "expired",
+    }
+}
+
+impl OutboxState {
+    /// Whether something is still to be done.
+    pub fn waits(self) -> bool {
+        match self {
+            Self::ToVerify | Self::Queued => true,
+            Self::Sent | Self::Refused | Self::Expired => false,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `alignd report due|preview|build` on a store with mail of yesterday. DNS is a port where nobody
 //! answers: what goes where stays open.
 
+use super::manual::documented;
 use super::plain_verdict::plain_verdict;
 use super::ran::Place;
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
@@ -145,5 +146,115 @@ fn no_report_is_about_a_day_that_is_not_over() {
         ran.err.contains("identity.org_name is not set"),
         "{}",
         ran.err
+    );
+}
+
+#[test]
+fn what_was_built_is_listed_shown_exported_and_sent_again() {
+    let day = yesterday();
+    let place = filled(day, true);
+    let ran = place.run(&["report", "list"]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (1, "alignd: no report has been built yet\n")
+    );
+    let preview = place.run(&["report", "preview", "a.example", "--day", &day.to_string()]);
+    assert_eq!(place.run(&["report", "build"]).code, 0);
+
+    let ran = place.run(&["report", "list", "--format", "json"]);
+    let rows = ran.json();
+    assert_eq!((ran.code, rows.len()), (0, 2), "{ran:?}");
+    rows.iter().for_each(documented);
+    let a = rows.iter().find(|row| row["policy_domain"] == "a.example");
+    let a = a.expect("a report about a.example");
+    assert_eq!((&a["messages"], &a["destinations"]), (&json!(2), &json!(1)));
+    assert_eq!((&a["delivered"], &a["waiting"]), (&json!(0), &json!(1)));
+    let only = [
+        "report",
+        "list",
+        "--domain",
+        "b.example",
+        "--format",
+        "json",
+    ];
+    assert_eq!(place.run(&only).json().len(), 1);
+    let never = ["report", "list", "--day", "2001-01-01"];
+    assert_eq!(place.run(&never).code, 1);
+
+    let number = a["number"].to_string();
+    let id = a["report_id"].as_str().expect("a Report-ID");
+    let unique = id.split('@').next().expect("a unique-id");
+    for by in [number.as_str(), id, unique] {
+        let shown = place.run(&["report", "show", by]);
+        let about = format!("a.example on {day}");
+        assert!(
+            shown.out.contains(&about) && shown.out.contains("dmarc-reports@a.example"),
+            "{shown:?}"
+        );
+        assert_eq!(place.run(&["report", "show", by, "--xml"]).out, preview.out);
+    }
+    for command in [["report", "show", "99"], ["report", "resend", "nothing"]] {
+        assert_eq!(place.run(&command).code, 1, "{command:?}");
+    }
+
+    std::fs::create_dir(place.path("out")).expect("a directory");
+    for says in ["2 written, 0 were there\n", "0 written, 2 were there\n"] {
+        assert_eq!(place.run(&["report", "export", "{}/out"]).out, says);
+    }
+    let files = std::fs::read_dir(place.path("out")).expect("lists");
+    let names: Vec<String> = files
+        .map(|file| {
+            file.expect("a file")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    assert!(
+        names.iter().all(|name| name.ends_with(".xml.gz")),
+        "{names:?}"
+    );
+    assert!(
+        names
+            .iter()
+            .any(|name| name.contains(&format!("!a.example!{}!", day.begin().seconds())))
+    );
+
+    let again = place.run(&["report", "resend", &number]);
+    assert_eq!(
+        again.out,
+        format!("{id} is queued again; destinations: 1\n")
+    );
+}
+
+#[test]
+fn why_names_the_report_that_counts_a_message() {
+    let day = yesterday();
+    let place = filled(day, true);
+    let noon = day.begin().plus_micros(12 * 3_600_000_000);
+    let verdict = plain_verdict("a.example", noon, 1).id.to_string();
+    let why = || place.run(&["why", &verdict, "--json"]).json().remove(0)["report"].clone();
+    let before = why();
+    assert_eq!(
+        (&before["number"], &before["day"]),
+        (&json!(null), &json!(day.to_string()))
+    );
+    assert_eq!(
+        before["why_not"],
+        format!("In none yet: no report about {day} has been built.")
+    );
+    assert_eq!(place.run(&["report", "build"]).code, 0);
+    let after = why();
+    let shown = place.run(&["report", "show", &after["number"].to_string()]);
+    assert!(shown.out.contains("a.example on"), "{after}");
+    assert!(
+        shown
+            .out
+            .contains(after["report_id"].as_str().expect("an id"))
+    );
+    let page = place.run(&["why", &verdict]).out;
+    assert!(
+        page.contains(after["report_id"].as_str().expect("an id")),
+        "{page}"
     );
 }

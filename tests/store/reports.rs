@@ -6,7 +6,7 @@ use alignd::domain::DomainName;
 use alignd::report::ReportId;
 use alignd::report::aggregate::{Format, Head, NormalisedPolicy, Reporter};
 use alignd::store::{
-    Attempt, CameTo, Claimed, Destination, Finished, LEASE, Lease, NewReport, OutboxEntry,
+    Attempt, CameTo, Claimed, Destination, Finished, Include, LEASE, Lease, NewReport, OutboxEntry,
     OutboxState, PER_HOST, Range, ReportFilter, ReportNumber, Reports, ReportsError, Standing,
     StoreSettings,
 };
@@ -93,6 +93,7 @@ fn finished(lease: Lease, up_to: i64, reports: Vec<NewReport>, to: &[&str]) -> F
         lease,
         up_to,
         came_to: CameTo::Reported,
+        include: Include::Accepted,
         messages: 7,
         left_out: 1,
         reports,

@@ -7,7 +7,7 @@ use alignd::domain::DomainName;
 use alignd::report::ReportId;
 use alignd::report::aggregate::{Format, Head, NormalisedPolicy, Reporter};
 use alignd::store::{
-    CameTo, Claimed, Destination, Finished, NewReport, ReportNumber, Reports, Standing,
+    CameTo, Claimed, Destination, Finished, Include, NewReport, ReportNumber, Reports, Standing,
     StoreSettings,
 };
 use alignd::time::{Clock, Timestamp};
@@ -78,6 +78,7 @@ pub fn keep(
         lease,
         up_to: 10,
         came_to: CameTo::Reported,
+        include: Include::Accepted,
         messages: 1,
         left_out: 0,
         reports: vec![report(policy_domain, &unique, format, now)],

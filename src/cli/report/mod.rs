@@ -1,13 +1,18 @@
-//! `alignd report`: what is due, what a report would say, and building and sending without waiting for
-//! the night.
+//! `alignd report`: what is due, what a report would say, building and sending without waiting for
+//! the night, and the reports that were built.
 //!
 //! One file per command. Building and previewing are `build_report`'s; what holds the settings against
 //! that is here.
 
 mod build;
 mod due;
+mod export;
+mod kept;
+mod list;
 mod preview;
+mod resend;
 mod send;
+mod show;
 
 use super::{Failure, Outcome};
 use crate::build_report::{BuildError, BuildSettings};
@@ -30,18 +35,30 @@ enum Command {
     Build(build::Arguments),
     /// Show which days have something to report, when they are due, and why not yet
     Due(due::Arguments),
+    /// Write the reports as files, under the names they are sent by
+    Export(export::Arguments),
+    /// List the reports that were built, and how far they got
+    List(list::Arguments),
     /// Print the report that a domain would get about a day
     Preview(preview::Arguments),
+    /// Send a report again, the same octets under the same name
+    Resend(resend::Arguments),
     /// Send what waits in the outbox
     Send(send::Arguments),
+    /// Show one report: what it is about, where it went, its XML
+    Show(show::Arguments),
 }
 
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     match &arguments.command {
         Command::Build(arguments) => build::run(arguments, file),
         Command::Due(arguments) => due::run(arguments, file),
+        Command::Export(arguments) => export::run(arguments, file),
+        Command::List(arguments) => list::run(arguments, file),
         Command::Preview(arguments) => preview::run(arguments, file),
+        Command::Resend(arguments) => resend::run(arguments, file),
         Command::Send(arguments) => send::run(arguments, file),
+        Command::Show(arguments) => show::run(arguments, file),
     }
 }
 
@@ -56,7 +73,7 @@ fn no_sender(missing: &str) -> Failure {
 }
 
 /// The kept reports; `None` when nothing was ever reported.
-fn reports(config: &Config) -> Result<Option<Reports>, Failure> {
+pub(super) fn reports(config: &Config) -> Result<Option<Reports>, Failure> {
     match Reports::open_existing(&config.store.path) {
         Ok(reports) => Ok(Some(reports)),
         Err(OpenError::Missing(_)) => Ok(None),

@@ -10,6 +10,7 @@ CREATE TABLE covered (
     up_to         INTEGER NOT NULL,
     after_seq     INTEGER NOT NULL,
     came_to       TEXT    NOT NULL, -- reported, or why not
+    include       TEXT    NOT NULL, -- report.include as it was
     messages      INTEGER NOT NULL, -- in it that may be reported
     left_out      INTEGER NOT NULL, -- of those, for want of a client address
     PRIMARY KEY (day, policy_domain, up_to)

@@ -3,12 +3,14 @@
 //! Owns the walk along the index `outcome_day`, from domain to domain: a day of 100,000 domains takes
 //! some 300,000 steps in it, however many messages it has.
 
+use crate::outcome::OutcomeState;
 use crate::store::error::ReadError;
-use crate::store::fold::{Pending, PendingDomain};
+use crate::store::fold::{Numbered, Pending, PendingDomain};
 use crate::store::sqlite::read::Reader;
-use crate::store::sqlite::rebuild::Trouble;
+use crate::store::sqlite::rebuild::{Trouble, word};
 use crate::store::wire::read_domain;
 use crate::time::UtcDay;
+use crate::verdict::VerdictId;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 
@@ -20,6 +22,22 @@ impl Reader {
                 c.query_row("SELECT max(seq) FROM outcome", [], |row| row.get(0))?;
             Ok(last.unwrap_or(0))
         })
+    }
+
+    /// The outcomes of a message with their numbers, in order.
+    pub fn numbered_outcomes(&self, id: VerdictId) -> Result<Vec<Numbered>, ReadError> {
+        self.rows(
+            "SELECT o.seq, o.state, o.day FROM verdict v JOIN outcome o ON o.verdict = v.number
+             WHERE v.id = ?1 ORDER BY o.seq",
+            [id.as_bytes()],
+            |row| {
+                Ok(Numbered {
+                    seq: row.get(0)?,
+                    state: word(row, "state", OutcomeState::parse)?,
+                    day: UtcDay::from_number(row.get(2)?),
+                })
+            },
+        )
     }
 
     /// The days of the outcomes with numbers above `after` and not above `up_to` that a report could

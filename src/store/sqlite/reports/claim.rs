@@ -6,6 +6,7 @@
 use super::{Reports, Undone, collect};
 use crate::domain::DomainName;
 use crate::store::error::ReportsError;
+use crate::store::fold::Include;
 use crate::store::reports::{CameTo, Claimed, Covered, Lease, Range};
 use crate::store::sqlite::rebuild::{Trouble, word};
 use crate::store::wire::read_domain;
@@ -61,7 +62,7 @@ impl Reports {
         self.read(|c| {
             collect(
                 c,
-                "SELECT day, policy_domain, after_seq, up_to, came_to, messages, left_out
+                "SELECT day, policy_domain, after_seq, up_to, came_to, include, messages, left_out
                  FROM covered WHERE day = ?1 AND policy_domain = ?2 ORDER BY up_to",
                 params![day.number(), policy_domain.as_str()],
                 read_covered,
@@ -74,7 +75,7 @@ impl Reports {
         self.read(|c| {
             collect(
                 c,
-                "SELECT day, policy_domain, after_seq, up_to, came_to, messages, left_out
+                "SELECT day, policy_domain, after_seq, up_to, came_to, include, messages, left_out
                  FROM covered WHERE day = ?1 AND came_to NOT IN ('reported', 'nothing')
                  ORDER BY policy_domain, up_to LIMIT 10000",
                 [day.number()],
@@ -209,6 +210,7 @@ fn read_covered(row: &Row<'_>) -> Result<Covered, Trouble> {
             up_to: row.get("up_to")?,
         },
         came_to: word(row, "came_to", CameTo::parse)?,
+        include: word(row, "include", Include::parse)?,
         messages: row.get::<_, i64>("messages")?.unsigned_abs(),
         left_out: row.get::<_, i64>("left_out")?.unsigned_abs(),
     })

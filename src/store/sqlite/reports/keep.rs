@@ -48,8 +48,9 @@ fn keep(c: &Connection, finished: &Finished, now: Timestamp) -> Result<bool, Und
     }
     let (day, domain) = (lease.day.number(), lease.policy_domain.as_str());
     c.prepare_cached(
-        "INSERT INTO covered (day, policy_domain, up_to, after_seq, came_to, messages, left_out)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO covered (day, policy_domain, up_to, after_seq, came_to, include, messages,
+             left_out)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?
     .execute(params![
         day,
@@ -57,6 +58,7 @@ fn keep(c: &Connection, finished: &Finished, now: Timestamp) -> Result<bool, Und
         finished.up_to,
         lease.after,
         finished.came_to.as_str(),
+        finished.include.as_str(),
         as_integer(finished.messages),
         as_integer(finished.left_out),
     ])?;

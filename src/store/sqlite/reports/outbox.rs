@@ -279,7 +279,6 @@ fn next_try(c: &Connection) -> rusqlite::Result<Option<Timestamp>> {
 
 fn read_entry(row: &Row<'_>) -> Result<OutboxEntry, Trouble> {
     let state = word(row, "state", OutboxState::parse)?;
-    let waits = matches!(state, OutboxState::ToVerify | OutboxState::Queued);
     let next_try = Timestamp::from_micros(row.get("next_try")?);
     let last_try: Option<i64> = row.get("last_try")?;
     let address: String = row.get("address")?;
@@ -290,7 +289,7 @@ fn read_entry(row: &Row<'_>) -> Result<OutboxEntry, Trouble> {
         address: (!address.is_empty()).then_some(address),
         state,
         attempts: row.get("attempts")?,
-        next_try: waits.then_some(next_try),
+        next_try: state.waits().then_some(next_try),
         last_try: last_try.map(Timestamp::from_micros),
         last_answer: row.get("last_answer")?,
     })
