@@ -135,14 +135,17 @@ async fn serve(
     };
     tell(&[NotifyState::Stopping]);
     stop.send_replace(true);
-    drop(scheduling);
-    match receiving {
+    let result = match receiving {
         Some(receiving) => receiving.stop(early).await,
         None => {
             info!("stopped");
             Ok(())
         }
+    };
+    if let Some(tasks) = scheduling {
+        reporting::finish(tasks).await;
     }
+    result
 }
 
 /// The milter with its store, while it runs.

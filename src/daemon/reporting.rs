@@ -85,16 +85,29 @@ pub fn start(
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(scheduler.run(stopped.clone()));
-    tasks.spawn(sending.run(stopped));
-    tasks.spawn(expire(reports, config.store.clone()));
+    tasks.spawn(sending.run(stopped.clone()));
+    tasks.spawn(expire(reports, config.store.clone(), stopped));
     Ok(tasks)
 }
 
+/// Waits for the mail in hand, once they were told to stop: its answer must not be lost.
+pub async fn finish(mut tasks: JoinSet<()>) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(FINISH, all).await.is_err() {
+        warn!(
+            "stopped while a report was sent or built: it is taken up again after the next start"
+        );
+    }
+}
+
 /// Deletes what is older than `store.keep_reports`, now and every hour.
-async fn expire(reports: Reports, settings: StoreSettings) {
+async fn expire(reports: Reports, settings: StoreSettings, mut stopped: watch::Receiver<bool>) {
     let mut hour = tokio::time::interval(Duration::from_secs(3_600));
     loop {
-        hour.tick().await;
+        tokio::select! {
+            _ = hour.tick() => {}
+            _ = stopped.changed() => return,
+        }
         let (reports, settings) = (reports.clone(), settings.clone());
         let work = move || reports.expire(&settings, SystemClock.now());
         match tokio::task::spawn_blocking(work).await {
@@ -108,3 +121,6 @@ async fn expire(reports: Reports, settings: StoreSettings) {
         }
     }
 }
+
+/// How long a stop waits for the mail in hand.
+const FINISH: Duration = Duration::from_secs(10);

@@ -91,14 +91,12 @@ impl WayOut {
 }
 
 impl<R: Resolver + 'static> Sending<R> {
-    /// Sends what is due until `stopped` turns true. A mail under way then may arrive twice, with the
-    /// same Report-ID.
+    /// Sends what is due until `stopped` turns true; a mail under way then is finished. Who doesn't wait
+    /// for that may have it arrive twice, with the same Report-ID.
     pub async fn run(mut self, mut stopped: watch::Receiver<bool>) {
-        loop {
-            let again = tokio::select! {
-                round = self.send_due() => round.again,
-                _ = stopped.changed() => return,
-            };
+        while !*stopped.borrow() {
+            let watched = stopped.clone();
+            let again = self.send_until(&|| *watched.borrow()).await.again;
             let pause = self.pause(again);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -109,6 +107,10 @@ impl<R: Resolver + 'static> Sending<R> {
 
     /// Sends what is due now, if the window is open. What goes wrong is logged.
     pub async fn send_due(&mut self) -> Round {
+        self.send_until(&|| false).await
+    }
+
+    async fn send_until(&mut self, is_over: &(dyn Fn() -> bool + Sync)) -> Round {
         let Some(settings) = self.settings.borrow_and_update().clone() else {
             return Round::default();
         };
@@ -120,7 +122,7 @@ impl<R: Resolver + 'static> Sending<R> {
         let Some(sender) = &mut self.opened.sender else {
             return Round::default();
         };
-        match sender.round(&*self.clock).await {
+        match sender.round_until(&*self.clock, is_over).await {
             Ok(round) => round,
             Err(error) => {
                 warn!(%error, "reports cannot be sent now; trying again");

@@ -103,8 +103,17 @@ impl<R: Resolver + 'static> Sender<R> {
 
     /// Sends what is due and what the pace allows. Ends when there is nothing more to do at the moment.
     pub async fn round(&mut self, clock: &dyn Clock) -> Result<Round, SendError> {
+        self.round_until(clock, &|| false).await
+    }
+
+    /// The same, ended after the mail in hand once `is_over`: its answer is not lost.
+    pub async fn round_until(
+        &mut self,
+        clock: &dyn Clock,
+        is_over: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Round, SendError> {
         let mut round = Round::default();
-        let result = self.send_due(clock, &mut round).await;
+        let result = self.send_due(clock, is_over, &mut round).await;
         self.smtp.close().await;
         result?;
         let waiting = self.blocking(|reports| reports.outbox_counts()).await?;
@@ -116,8 +125,13 @@ impl<R: Resolver + 'static> Sender<R> {
         Ok(round)
     }
 
-    async fn send_due(&mut self, clock: &dyn Clock, round: &mut Round) -> Result<(), SendError> {
-        loop {
+    async fn send_due(
+        &mut self,
+        clock: &dyn Clock,
+        is_over: &(dyn Fn() -> bool + Sync),
+        round: &mut Round,
+    ) -> Result<(), SendError> {
+        while !is_over() {
             let now = clock.now();
             if self.paused_until.is_some_and(|until| until > now) || self.pace.ready() > now {
                 return Ok(());
@@ -135,6 +149,7 @@ impl<R: Resolver + 'static> Sender<R> {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     async fn attempt(&mut self, entry: &OutboxEntry, now: Timestamp) -> Result<Fate, SendError> {

@@ -217,6 +217,30 @@ async fn a_server_in_trouble_is_left_alone_for_a_while() {
 }
 
 #[tokio::test]
+async fn a_stop_waits_for_the_mail_in_hand_and_takes_no_other() {
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let told = over.clone();
+    let mut desk = Desk::open(move |step| {
+        if let Step::Data = step {
+            told.store(true, Ordering::SeqCst);
+        }
+        Does::Well
+    });
+    for n in 0..3 {
+        desk.keep(&format!("p{n}.example"), &[&format!("d@h{n}.example")]);
+    }
+    let is_over = || over.load(Ordering::SeqCst);
+    let round = desk.sender.round_until(&desk.clock, &is_over).await;
+    assert_eq!(counts(&round.expect("the store works")), [1, 0, 0, 0]);
+    assert_eq!(
+        counts(&desk.round().await),
+        [2, 0, 0, 0],
+        "they were not taken"
+    );
+    assert_eq!(desk.server.received().len(), 3);
+}
+
+#[tokio::test]
 async fn the_rate_holds() {
     let mut desk = Desk::with(|_| Does::Well, 60, Zone::new());
     for n in 0..40 {
