@@ -9,6 +9,7 @@ use crate::config::value::write_duration;
 use crate::config::{Config, Loaded};
 use crate::milter::SocketSpec;
 use crate::outcome::OutcomeState;
+use crate::report::period::fits;
 use crate::store::{Count, CountBy, Filter, OpenError, Reader, Reports, StoreStats};
 use crate::time::{Timestamp, UtcDay};
 use clap::Args;
@@ -223,7 +224,15 @@ fn reports(config: &Config, now: Timestamp, page: &mut Page<'_>) -> Result<(), F
         "{waiting} wait, {} refused, {} expired",
         counts.refused, counts.expired
     );
-    page.item("outbox", &text)
+    page.item("outbox", &text)?;
+    let (rate, window) = (config.delivery.rate, schedule.opening(now));
+    let room = fits(window, now, rate);
+    if waiting > room {
+        let text =
+            format!("{room} fit into the window at {rate} a minute; the rest waits for the next");
+        page.more(&text)?;
+    }
+    Ok(())
 }
 
 fn skips(reader: &Reader, day: UtcDay, page: &mut Page<'_>) -> Result<(), Failure> {

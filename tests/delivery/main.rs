@@ -4,6 +4,7 @@ mod bounces;
 mod kills;
 mod misbehaviour;
 mod outbox;
+mod program;
 mod signing;
 mod window;
 
@@ -11,7 +12,11 @@ mod window;
 mod dkim;
 #[path = "../support/kept_reports.rs"]
 mod kept_reports;
+#[path = "../support/plain_verdict.rs"]
+mod plain_verdict;
 #[path = "../support/python.rs"]
 mod python;
 #[path = "../support/smtp_server.rs"]
 mod smtp_server;
+#[path = "../support/wait.rs"]
+mod wait;
