@@ -12,6 +12,7 @@ mod telemetry;
 pub use error::StartError;
 pub use reporting::{build_settings, way_out};
 
+use crate::address::Mailbox;
 use crate::config::{Config, load};
 use crate::dns::Resolver;
 use crate::milter::{self, PROGRESS, Service, Settings};
@@ -229,7 +230,13 @@ fn settings(config: &Config) -> Settings {
         dns_deadline: config.dns.message_deadline,
         on_store_failure: config.store.on_failure,
         local_parts: config.store.local_parts,
+        report_from: report_from(config),
     }
+}
+
+/// The address that report mail is from, once it can be sent.
+fn report_from(config: &Config) -> Option<Mailbox> {
+    Mailbox::parse(&config.sending().ok()?.from.to_string())
 }
 
 /// Deletes what is older than `store.keep_messages`, now and every hour.

@@ -57,7 +57,7 @@ pub struct Transaction<R> {
     is_believed: bool,
     envelope: Envelope,
     recipient_domains: HashSet<DomainName>,
-    /// A recipient so far was no return path of our report mail.
+    /// A recipient so far was none that only what comes of our report mail is sent to.
     is_for_others: bool,
     /// The recipients that were.
     return_paths: Vec<String>,
@@ -83,9 +83,9 @@ pub struct Facts {
     pub message_id: Option<String>,
     pub list_id: Option<String>,
     pub nature: Nature,
-    /// From `<>`, to nobody but return paths of our report mail: whatever the rest of it says, it can't
-    /// cause the next report, or a bouncing one would never stop. Whether the seals are ours doesn't matter:
-    /// nobody reads mail there.
+    /// From `<>`, to nobody but return paths of our report mail or the address it is from: whatever the rest
+    /// of it says, it can't cause the next report, or a bouncing one would never stop. Whether the seals are
+    /// ours doesn't matter: nobody is deceived by mail that goes there.
     pub bounces_a_report: bool,
     /// Octets of header and body so far.
     pub size: u64,
@@ -171,7 +171,7 @@ impl<R: Resolver + 'static> Transaction<R> {
     pub fn rcpt(&mut self, path: &str) {
         self.envelope.recipients = self.envelope.recipients.saturating_add(1);
         match Claim::read(path) {
-            None => self.is_for_others = true,
+            None => self.is_for_others |= !self.settings.is_report_from(path),
             Some(_) if self.return_paths.len() < MAX_RETURN_PATHS => {
                 self.return_paths.push(path.to_owned());
             }

@@ -3,7 +3,7 @@
 //! Owns `[milter]` and `[trust]` as they are meant, and the matching of a client or a sender against
 //! a pattern. Reads no file; opens no socket.
 
-use crate::address::ReversePath;
+use crate::address::{Mailbox, ReversePath};
 use crate::auth::arc::ArcSettings;
 use crate::auth::dkim::DkimSettings;
 use crate::domain::DomainName;
@@ -34,6 +34,8 @@ pub struct Settings {
     pub on_store_failure: OnFailure,
     /// `store.local_parts`
     pub local_parts: bool,
+    /// Where our report mail is from, when reports are set up: `delivery.from`.
+    pub report_from: Option<Mailbox>,
 }
 
 /// `[milter]`
@@ -124,7 +126,17 @@ impl Settings {
             dns_deadline: Duration::from_secs(20),
             on_store_failure: OnFailure::Tempfail,
             local_parts: false,
+            report_from: None,
         }
+    }
+
+    /// Whether a recipient is the address that our report mail is from.
+    pub fn is_report_from(&self, recipient: &str) -> bool {
+        self.report_from.as_ref().is_some_and(|ours| {
+            Mailbox::parse(recipient).is_some_and(|to| {
+                to.domain == ours.domain && to.local_part.eq_ignore_ascii_case(&ours.local_part)
+            })
+        })
     }
 
     /// Whether an incoming Authentication-Results field claims to be ours (RFC 8601 §5).

@@ -2,6 +2,7 @@
 
 use crate::mta::{Mail, Mta};
 use crate::running::{settings, start, start_overhearing, zone};
+use alignd::address::Mailbox;
 use alignd::policy::{FailAction, TemperrorAction};
 use alignd::send_report::BOUNCE_OCTETS;
 
@@ -141,12 +142,20 @@ async fn only_mail_that_passes_is_believed_to_be_a_report() {
 /// A report that bounces must not cause the next one, however the bounce is authenticated.
 #[tokio::test]
 async fn bounces_of_our_report_mail_cause_no_report() {
-    let running = start(settings()).await;
+    let mut settings = settings();
+    settings.report_from = Mailbox::parse("dmarc-reports@r.example");
+    let running = start(settings).await;
     let mut session = running.session(Mta::Postfix).await;
     let ours = "<bounce+12-00112233445566778899aabbccddeeff@r.example>";
     let cases = [
         ("<>", vec![ours], "included_only"),
         ("<>", vec![ours, ours], "included_only"),
+        ("<>", vec!["<DMARC-reports@R.example>"], "included_only"),
+        (
+            "<a@evil.example>",
+            vec!["<dmarc-reports@r.example>"],
+            "triggers",
+        ),
         ("<>", vec![ours, "<user@r.example>"], "triggers"),
         ("<>", vec!["<user@r.example>"], "triggers"),
         ("<a@evil.example>", vec![ours], "triggers"),
