@@ -1,0 +1,265 @@
+//! How long a day's reports take, and how much memory: from verdicts to gzipped reports in the outbox.
+//!
+//! Days are filled by direct insertion. Each is built by a process of its own (this program again), whose
+//! peak memory and CPU time are then the build's. `contrib/bench-reports` says what is run.
+
+#[path = "../tests/support/bulk.rs"]
+mod bulk;
+
+use alignd::build_report::{Asked, BuildSettings, Builder, Destinations, look, preview};
+use alignd::domain::DomainName;
+use alignd::report::aggregate::{Format, Reporter};
+use alignd::store::{Destination, Include, Reader, Reports, Standing, StoreSettings};
+use alignd::time::{Clock, Timestamp, UtcDay};
+use bulk::Bulk;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+const DAY: UtcDay = UtcDay::from_number(20_779);
+/// Mail::DMARC runs beside days of at most this many messages: its time grows with their square.
+const BESIDE: u64 = 10_000;
+const PART: &str = "ALIGND_BENCH_REPORTS_PART";
+const PLACE: &str = "ALIGND_BENCH_REPORTS_PLACE";
+
+fn main() {
+    let place = std::env::var_os(PLACE).map(PathBuf::from);
+    match (std::env::var(PART).as_deref(), place) {
+        (Ok("build"), Some(place)) => build(&place),
+        (Ok("largest"), Some(place)) => largest(&place),
+        _ => bench(),
+    }
+}
+
+/// Words on the command line: messages:domains, such as 100000:1000.
+fn bench() {
+    let asked: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word.contains(':'))
+        .collect();
+    let days = if asked.is_empty() {
+        vec!["100000:1000".to_owned()]
+    } else {
+        asked
+    };
+    for day in days {
+        let (messages, domains) = day.split_once(':').expect("messages:domains");
+        let bulk = Bulk {
+            day: DAY,
+            messages: messages.parse().expect("a number"),
+            domains: domains.parse().expect("a number"),
+            addresses: 50_000,
+            grounds: 300,
+        };
+        let directory = tempfile::tempdir().expect("a directory");
+        let started = Instant::now();
+        let counts = bulk::fill(directory.path(), &bulk);
+        let largest = counts.values().max().copied().unwrap_or(0);
+        let size = std::fs::metadata(directory.path().join("alignd.db")).map_or(0, |m| m.len());
+        println!(
+            "{messages} messages of {domains} domains, the largest {largest}: filled in {:.0} s, {} MiB",
+            started.elapsed().as_secs_f64(),
+            size >> 20
+        );
+        if bulk.messages <= BESIDE {
+            mail_dmarc(directory.path());
+        }
+        for part in ["largest", "build"] {
+            let status = Command::new(std::env::current_exe().expect("our own path"))
+                .env(PART, part)
+                .env(PLACE, directory.path())
+                .status()
+                .expect("starts itself");
+            assert!(status.success(), "{part}: {status}");
+        }
+    }
+}
+
+/// Mail::DMARC on the same messages, unless it is not unpacked.
+fn mail_dmarc(directory: &Path) {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let target = target.unwrap_or_else(|| root.join("target"));
+    let tree = target.join("aside/libmail-dmarc-perl/usr");
+    if !tree.exists() {
+        println!("  Mail::DMARC: not unpacked (contrib/lib/aside libmail-dmarc-perl)");
+        return;
+    }
+    let messages = directory.join("messages.tsv");
+    write_messages(directory, &messages);
+    let libraries = [
+        "share/perl5",
+        "lib/x86_64-linux-gnu/perl5/5.36",
+        "share/perl/5.36",
+    ];
+    let mut command = Command::new("perl");
+    for library in libraries {
+        command.arg("-I").arg(tree.join(library));
+    }
+    let status = command
+        .arg(root.join("benches/reports_mail_dmarc.pl"))
+        .arg(directory)
+        .arg(&messages)
+        .env("LD_LIBRARY_PATH", tree.join("lib/x86_64-linux-gnu"))
+        .current_dir(tree.join("share/perl5"))
+        .status()
+        .expect("perl starts");
+    assert!(status.success(), "Mail::DMARC: {status}");
+}
+
+/// One line for each message: domain, address, disposition, dkim, spf.
+fn write_messages(directory: &Path, file: &Path) {
+    let connection = rusqlite::Connection::open(directory.join("alignd.db")).expect("opens");
+    let mut statement = connection
+        .prepare(
+            "SELECT n.name, v.source_ip, e.dkim, e.spf FROM verdict v
+             JOIN name n ON n.id = v.header_from
+             JOIN policy_evaluated e ON e.id = v.policy_evaluated ORDER BY v.header_from, v.number",
+        )
+        .expect("a query");
+    let lines = statement
+        .query_map([], |row| {
+            let octets: [u8; 4] = row.get(1)?;
+            let (name, dkim, spf): (String, String, String) =
+                (row.get(0)?, row.get(2)?, row.get(3)?);
+            let address = std::net::Ipv4Addr::from(octets);
+            Ok(format!("{name}\t{address}\tnone\t{dkim}\t{spf}\n"))
+        })
+        .expect("rows");
+    let text: String = lines.map(|line| line.expect("a row")).collect();
+    std::fs::write(file, text).expect("writes");
+}
+
+/// The clock of the system: leases are real here.
+struct Now;
+
+impl Clock for Now {
+    fn now(&self) -> Timestamp {
+        let since = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+        Timestamp::from_micros(i64::try_from(since.as_micros()).expect("before 294000"))
+    }
+}
+
+/// Everything goes where the record says: what DNS takes is not ours.
+struct AsPublished;
+
+impl Destinations for AsPublished {
+    async fn of(&self, asked: &[Asked]) -> Vec<Vec<Destination>> {
+        let of_one = |asked: &Asked| {
+            let uris = asked.record.record.rua.iter();
+            uris.map(|uri| Destination {
+                uri: uri.clone(),
+                address: uri.strip_prefix("mailto:").map(str::to_owned),
+                standing: Standing::Verified(DAY.begin()),
+            })
+            .collect()
+        };
+        asked.iter().map(of_one).collect()
+    }
+}
+
+fn settings(directory: &Path) -> BuildSettings {
+    let domain = DomainName::parse("reports.example").expect("a domain");
+    BuildSettings {
+        reporter: Reporter {
+            org_name: "Example".to_owned(),
+            contact: "postmaster@reports.example".to_owned(),
+            domain,
+        },
+        format: Format::Rfc9990,
+        include: Include::Accepted,
+        envelope_to: false,
+        min_messages: 1,
+        skip_domains: Vec::new(),
+        only_domains: Vec::new(),
+        spool: directory.to_owned(),
+    }
+}
+
+/// The whole day.
+fn build(directory: &Path) {
+    let started = Instant::now();
+    let store = StoreSettings {
+        path: directory.to_owned(),
+        ..StoreSettings::default()
+    };
+    let reports = Reports::open(&store, Now.now()).expect("opens");
+    let reader = Reader::open(directory).expect("a reader");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    look(&reader, &reports, DAY).expect("looks");
+    let looked = started.elapsed();
+    let builder = Builder {
+        settings: &settings(directory),
+        reader: &reader,
+        reports: &reports,
+        destinations: &AsPublished,
+        runtime: runtime.handle(),
+        clock: &Now,
+    };
+    let mut folded = None;
+    let built = builder
+        .build_day(DAY, |_| {
+            folded.get_or_insert(started.elapsed());
+        })
+        .expect("builds");
+    println!(
+        "  all: {} reports of {} messages in {} rows, {:.2} s ({:.2} s to look, {:.2} s to the first), \
+         {:.1} s of CPU, {} MiB peak",
+        built.reports,
+        built.messages,
+        built.rows,
+        started.elapsed().as_secs_f64(),
+        looked.as_secs_f64(),
+        folded.unwrap_or_default().as_secs_f64(),
+        cpu_seconds(),
+        peak_mib()
+    );
+}
+
+/// The report of the largest domain alone.
+fn largest(directory: &Path) {
+    let started = Instant::now();
+    let reader = Reader::open(directory).expect("a reader");
+    let domain = DomainName::parse(&bulk::domain(1)).expect("a domain");
+    let settings = settings(directory);
+    let mut out = GzEncoder::new(Vec::new(), Compression::new(6));
+    let planned = preview(
+        &settings,
+        &reader,
+        &HashMap::new(),
+        (DAY, &domain),
+        &mut out,
+    )
+    .expect("a preview")
+    .expect("the largest domain has mail");
+    let gz = out.finish().expect("gzip");
+    println!(
+        "  the largest: {} messages in {:.2} s, {} KiB of gzip, {} MiB peak",
+        planned.summary.messages,
+        started.elapsed().as_secs_f64(),
+        gz.len() >> 10,
+        peak_mib()
+    );
+}
+
+/// The most memory this process ever had (`VmHWM`).
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
+    kib.expect("a number") >> 10
+}
+
+/// User and system time of this process, from clock ticks of 10 ms.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let (_, fields) = stat.rsplit_once(')').expect("a command");
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<u64>().expect("ticks");
+    (ticks(11) + ticks(12)) as f64 / 100.0
+}
