@@ -113,7 +113,7 @@ impl IdentitySettings {
 }
 
 impl Config {
-    /// What sending needs. Err: the first key of [identity] that is not set and must be.
+    /// What sending needs. Err: the first key of `[identity]` that is not set and must be.
     pub fn sending(&self) -> Result<SendSettings, &'static str> {
         let domain = self.identity.report_domain.clone();
         let report_domain = domain.ok_or("report_domain")?;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-/// What building a report needs. Err: the key of [identity] that is not set and must be.
+/// What building a report needs. Err: the key of `[identity]` that is not set and must be.
 pub fn build_settings(config: &Config) -> Result<BuildSettings, &'static str> {
     let report = &config.report;
     Ok(BuildSettings {
@@ -28,7 +28,7 @@ pub fn build_settings(config: &Config) -> Result<BuildSettings, &'static str> {
     })
 }
 
-/// What sending needs. Err: the key of [identity] that is not set and must be.
+/// What sending needs. Err: the key of `[identity]` that is not set and must be.
 pub fn way_out(config: &Config, host_name: &str) -> Result<WayOut, &'static str> {
     Ok(WayOut {
         send: config.sending()?,
