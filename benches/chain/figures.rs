@@ -46,7 +46,7 @@ impl Processes {
         self.all().into_iter().map(of).sum::<u64>()
     }
 
-    fn all(&self) -> Vec<u32> {
+    pub fn all(&self) -> Vec<u32> {
         let mut all = self.0.clone();
         let mut next = 0;
         while let Some(id) = all.get(next) {

@@ -5,7 +5,10 @@
 //! `/etc/resolv.conf` names our DNS server. None of them logs to syslog, which is in their favour.
 
 use crate::aside;
+use crate::figures::Processes;
 use crate::mta::Place;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::net::SocketAddrV4;
 use std::os::unix::net::UnixStream;
@@ -39,9 +42,12 @@ impl Milters {
 
 impl Drop for Milters {
     fn drop(&mut self) {
+        // Rspamd's workers would outlive their parent. Any of them may have ended already.
+        for id in Processes(self.processes()).all() {
+            let id = i32::try_from(id).expect("Linux's process ids fit");
+            let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
+        }
         for process in &mut self.processes {
-            // It may have ended already.
-            let _ = process.kill();
             let _ = process.wait();
         }
     }
