@@ -1,7 +1,8 @@
 //! Opening: what is refused, and in which words.
 
 use crate::{NOW, filled, number, raw, settings};
-use alignd::store::{OpenError, Reader, Store};
+use alignd::store::{OpenError, Reader, Reports, Store};
+use std::os::unix::fs::{MetadataExt, chown};
 
 fn refused(directory: &std::path::Path) -> String {
     Store::open(&settings(directory), NOW)
@@ -27,6 +28,25 @@ async fn a_second_writer_is_refused_until_the_first_has_gone() {
     let store = Store::open(&settings(directory.path()), NOW).unwrap();
     assert_eq!(reader.stats().unwrap().verdicts, 1);
     drop(store);
+}
+
+/// A command that root runs before the daemon's first start must not lock the daemon out.
+#[tokio::test]
+async fn what_root_makes_belongs_to_the_owner_of_the_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    chown(directory.path(), Some(4711), Some(4712)).expect("run by root, as contrib/test is");
+    let reports = Reports::open(&settings(directory.path()), NOW).unwrap();
+    let store = Store::open(&settings(directory.path()), NOW).unwrap();
+    let files: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
+    assert!(files.len() >= 5, "{files:?}");
+    for file in files {
+        let file = file.unwrap();
+        let found = file.metadata().unwrap();
+        let owner = (found.uid(), found.gid());
+        assert_eq!(owner, (4711, 4712), "{}", file.path().display());
+    }
+    store.close().await;
+    drop(reports);
 }
 
 #[tokio::test]

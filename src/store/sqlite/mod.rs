@@ -26,9 +26,9 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -151,6 +151,7 @@ fn lock(directory: &Path) -> Result<Flock<File>, OpenError> {
         .mode(0o640)
         .open(&path)
         .map_err(|e| OpenError::access(&path, e))?;
+    give_to_owner_of_directory(&file, &path).map_err(|e| OpenError::access(&path, e))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
             let pid = format!("{}\n", std::process::id());
@@ -187,8 +188,22 @@ fn check_writable(path: &Path, create: bool) -> Result<(), OpenError> {
     match opened {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && !create => Ok(()),
         Err(e) => Err(OpenError::access(path, e)),
-        Ok(_) => Ok(()),
+        Ok(file) => give_to_owner_of_directory(&file, path).map_err(|e| OpenError::access(path, e)),
     }
+}
+
+/// What root makes, the daemon must be able to write: a new file gets the directory's owner. SQLite
+/// gives the files beside it the same.
+fn give_to_owner_of_directory(file: &File, path: &Path) -> std::io::Result<()> {
+    let found = file.metadata()?;
+    let (Some(directory), true) = (path.parent(), found.uid() == 0 && found.len() == 0) else {
+        return Ok(());
+    };
+    let owner = fs::metadata(directory)?;
+    if owner.uid() == 0 {
+        return Ok(());
+    }
+    fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
 fn set(
