@@ -65,7 +65,8 @@ fn read_list_id(value: &[u8]) -> Option<String> {
     // RFC 2919 §2 allows 255 octets.
     let fits = !last.is_empty() && last.len() <= 255;
     let id = std::str::from_utf8(last).ok().filter(|_| fits)?;
-    Some(id.to_lowercase())
+    // Octets of 128 and more are of international atoms, and of C1 controls too.
+    (!id.contains(char::is_control)).then(|| id.to_lowercase())
 }
 
 fn is_list_id(octet: u8) -> bool {
@@ -248,6 +249,13 @@ mod tests {
             ("List-Id: \"<d.example>", None),
             ("List-Id: <>", None),
             ("List-Id:", None),
+            // C1 controls are octets that international atoms are made of.
+            ("List-Id: .\u{80}.", None),
+            ("List-Id: <d\u{9b}2J.example>", None),
+            (
+                "List-Id: <b\u{fc}cher.example>",
+                Some("b\u{fc}cher.example"),
+            ),
             ("Subject: <d.example>", None),
             (&long, None),
         ] {
