@@ -146,10 +146,10 @@ fn store(s: &mut Section<'_, '_>, d: StoreSettings) -> StoreSettings {
         on_failure: s.or("on_failure", d.on_failure, |v| {
             v.one_of(OnFailure::ALL, OnFailure::as_str)
         }),
-        keep_reports: s.or("keep_reports", d.keep_reports, |v| {
+        keep_messages: s.or("keep_messages", d.keep_messages, |v| {
             v.duration(DAY..=3_650 * DAY)
         }),
-        keep_messages: s.or("keep_messages", d.keep_messages, |v| {
+        keep_reports: s.or("keep_reports", d.keep_reports, |v| {
             v.duration(DAY..=3_650 * DAY)
         }),
         local_parts: s.or("local_parts", d.local_parts, |v| v.boolean()),
