@@ -140,7 +140,7 @@ pub fn decide(situation: Situation, settings: &PolicySettings) -> Decision {
                 TemperrorAction::Accept => Action::Accept,
                 TemperrorAction::Tempfail => Action::Tempfail,
             };
-            Decision::follow(Cause::Temperror, selected, Disposition::None, action)
+            temperror(selected, action)
         }
         Situation::MissingAuthor => author(Cause::MissingAuthor, settings.on_missing_author),
         Situation::MultipleAuthors => author(Cause::MultipleAuthors, settings.on_multiple_authors),
@@ -171,6 +171,28 @@ fn forged_results(selected: Option<Policy>) -> Decision {
             PolicyOverride {
                 kind: OverrideType::LocalPolicy,
                 comment: Some("too many forged Authentication-Results fields".to_owned()),
+            },
+            Vec::new(),
+        ),
+    }
+}
+
+/// No failure, and never acted on as one; but a report says `fail` where nothing was found to pass. RFC
+/// 9990 §3.1.1.9: "If alignment fails and the policy applied does not match the DMARC Policy Domain's
+/// configured policy, the "reason" element MUST be included."
+fn temperror(selected: Option<Policy>, action: Action) -> Decision {
+    match selected {
+        None | Some(Policy::None) => {
+            Decision::follow(Cause::Temperror, selected, Disposition::None, action)
+        }
+        Some(Policy::Quarantine | Policy::Reject) => Decision::depart(
+            Cause::Temperror,
+            selected,
+            Disposition::None,
+            action,
+            PolicyOverride {
+                kind: OverrideType::Other,
+                comment: Some("DNS failed, so alignment is not known".to_owned()),
             },
             Vec::new(),
         ),
@@ -405,6 +427,13 @@ mod tests {
                     selected: Some(Policy::Reject),
                 },
                 "reject",
+                "none accept other",
+            ),
+            (
+                Situation::Temperror {
+                    selected: Some(Policy::None),
+                },
+                "reject",
                 "none accept",
             ),
             (
@@ -412,7 +441,7 @@ mod tests {
                     selected: Some(Policy::Reject),
                 },
                 "temperror",
-                "none tempfail",
+                "none tempfail other",
             ),
             (Situation::MissingAuthor, OBSERVE, "none accept"),
             (Situation::MissingAuthor, "missing", "reject reject"),
