@@ -18,6 +18,12 @@
 //! are hashed as they pass and never kept. At the end of the message five calls happen once, in order:
 //! conclude, decide, new, record, reply. Data only moves from judgement to store to reply.
 //!
+//! # One day
+//! The schedule looks for UTC days that are over, settled and in their window. Building claims a domain's
+//! day, folds it to rows, asks where the report may go, and keeps report and outbox in one transaction;
+//! sending takes from the outbox. A crash between two steps repeats the step and changes nothing. Bounces
+//! come back through the inbox or the milter.
+//!
 //! # What always holds
 //! - A verdict is durable before the MTA is answered.
 //! - A DNS failure is `temperror`: never "no record", never a DMARC fail.

@@ -2,7 +2,8 @@
 //! the words they share and `Evidence`, everything that was found out about one message.
 //!
 //! Reaches DNS only through `dns::Resolver`; is given the time; never fails, only concludes:
-//! a look-up that did not succeed is the result `temperror`. RFC 8601 §2.7 has the result words.
+//! a look-up that did not succeed is the result `temperror`, but for ARC, which knows only `fail`
+//! (RFC 8617 §5.2.1). RFC 8601 §2.7 has the result words.
 
 pub mod arc;
 pub mod dkim;
