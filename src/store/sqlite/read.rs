@@ -243,7 +243,8 @@ impl fmt::Debug for Reader {
     }
 }
 
-fn collect<T>(
+/// All rows of a query, each read by `read`.
+pub(super) fn collect<T>(
     c: &Connection,
     sql: &str,
     values: impl rusqlite::Params,

@@ -20,6 +20,7 @@ pub use outbox::PER_HOST;
 
 use crate::store::error::{OpenError, ReportsError};
 use crate::store::sqlite::migrate::REPORTS;
+use crate::store::sqlite::read::collect as rows;
 use crate::store::sqlite::rebuild::Trouble;
 use crate::store::sqlite::{
     BUSY_TIMEOUT, READER_CACHE_KIB, WAL_LIMIT_BYTES, check_writable, create_directory, prepare,
@@ -157,13 +158,7 @@ fn collect<T>(
     values: impl rusqlite::Params,
     read: impl Fn(&Row<'_>) -> Result<T, Trouble>,
 ) -> Result<Vec<T>, Undone> {
-    let mut statement = c.prepare_cached(sql)?;
-    let mut rows = statement.query(values)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(read(row)?);
-    }
-    Ok(found)
+    Ok(rows(c, sql, values, read)?)
 }
 
 /// A count as SQLite takes it.
