@@ -137,12 +137,7 @@ async fn record_all(store: Store, verdicts: Vec<Arc<Verdict>>) {
         store.record(verdict).await.expect("records");
         store.confirm(
             id,
-            Outcome {
-                state: OutcomeState::Accepted,
-                at,
-                source: OutcomeSource::Reply,
-                detail: None,
-            },
+            Outcome::new(OutcomeState::Accepted, at, OutcomeSource::Reply),
         );
     }
 }

@@ -1,18 +1,21 @@
 //! What became of a message: the state machine behind the append-only outcome table.
 //!
 //! ```text
-//!              ┌─────────► accepted ──────► refused_later
-//!              │              ▲
-//! answering ───┼─► rejected ◄─┤
-//!              │              │
-//!              ├─► tempfailed ◄┤
-//!              │              │
-//!              └─► unknown ───┘     only by evidence, such as the mail log
+//!              ┌─► accepted ───► refused_later, deleted
+//!              │     │
+//!              │     ▼ by hand, or by another filter
+//! answering ───┼─► held ◄──► released ───► refused_later, deleted
+//!              │     └─────► deleted, refused_later
+//!              ├─► rejected
+//!              ├─► tempfailed
+//!              └─► unknown ◄── held, when it is gone and nothing says how
+//!                    └───────► every other state, only by evidence, such as the mail log
 //! ```
 //! Pure. A verdict is recorded as `answering` before the reply; the written reply makes it what was
 //! answered. A reply that was not written, or a crash before the confirmation, makes it `unknown`,
 //! which is never reported. Which moves are legal is decided here alone.
 
+use crate::policy::PolicyOverride;
 use crate::time::Timestamp;
 use crate::word::words;
 use std::fmt;
@@ -24,6 +27,12 @@ words! {
         Answering = "answering",
         /// The MTA took it. Unconfirmed until a log says that no later filter refused it.
         Accepted = "accepted",
+        /// In the MTA's hold queue.
+        Held = "held",
+        /// Let go from the hold queue, on its way to its recipients.
+        Released = "released",
+        /// Taken out of the queue by an operator, or after `quarantine.expire_after`; no bounce.
+        Deleted = "deleted",
         Rejected = "rejected",
         Tempfailed = "tempfailed",
         /// Taken by us, refused by another filter afterwards.
@@ -43,6 +52,12 @@ words! {
         Log = "log",
         /// The operator or another filter.
         Operator = "operator",
+        /// A look into the MTA's queue.
+        Queue = "queue",
+        /// `quarantine.expire_after`.
+        Expiry = "expiry",
+        /// It came back from `trust.reinject` with its verdict header.
+        Reinjected = "reinjected",
     }
 }
 
@@ -54,6 +69,24 @@ pub struct Outcome {
     pub source: OutcomeSource,
     /// Why, where there is more to say.
     pub detail: Option<String>,
+    /// Who moved it, where a person or another program did.
+    pub by: Option<String>,
+    /// With a release: the reason that a report gives in place of the decision's.
+    pub because: Option<PolicyOverride>,
+}
+
+impl Outcome {
+    /// Without any more to say.
+    pub fn new(state: OutcomeState, at: Timestamp, source: OutcomeSource) -> Self {
+        Self {
+            state,
+            at,
+            source,
+            detail: None,
+            by: None,
+            because: None,
+        }
+    }
 }
 
 /// A move that cannot be.
@@ -68,24 +101,32 @@ impl OutcomeState {
     /// Whether `source` may move a message from this state to `to`. Repeating a state is no move:
     /// it is legal and changes nothing (`Ok(false)`).
     pub fn check_move(self, to: Self, source: OutcomeSource) -> Result<bool, IllegalMove> {
-        use OutcomeSource::{Log, Operator, Reply, Restart};
-        use OutcomeState::{Accepted, Answering, RefusedLater, Rejected, Tempfailed, Unknown};
+        use OutcomeSource::{Expiry, Log, Operator, Queue, Reinjected, Reply, Restart};
+        use OutcomeState::{
+            Accepted, Answering, Deleted, Held, RefusedLater, Rejected, Released, Tempfailed,
+            Unknown,
+        };
         if self == to {
             return Ok(false);
         }
         let legal = match (self, to) {
-            (Answering, Accepted | Rejected | Tempfailed) => matches!(source, Reply | Log),
+            (Answering, Accepted | Held | Rejected | Tempfailed) => matches!(source, Reply | Log),
             (Answering, Unknown) => matches!(source, Reply | Restart),
-            (Unknown, Accepted | Rejected | Tempfailed | RefusedLater) => {
+            (Unknown, Held) => matches!(source, Log | Operator | Queue),
+            (Unknown, Accepted | Rejected | Tempfailed | RefusedLater | Released | Deleted) => {
                 matches!(source, Log | Operator)
             }
-            (Accepted, RefusedLater) => matches!(source, Log | Operator),
+            (Accepted | Released, Held) => matches!(source, Log | Operator | Queue),
+            (Held, Released) => matches!(source, Log | Operator | Queue | Reinjected),
+            (Held, Deleted) => matches!(source, Log | Operator | Expiry),
+            (Accepted | Released, Deleted) | (Accepted | Held | Released, RefusedLater) => {
+                matches!(source, Log | Operator)
+            }
+            (Held, Unknown) => matches!(source, Queue),
             (_, Answering)
-            | (Answering, RefusedLater)
-            | (Accepted, _)
-            | (Rejected, _)
-            | (Tempfailed, _)
-            | (RefusedLater, _)
+            | (Answering, Released | Deleted | RefusedLater)
+            | (Accepted | Held | Released, _)
+            | (Rejected | Tempfailed | RefusedLater | Deleted, _)
             | (Unknown, Unknown) => false,
         };
         if legal {
@@ -130,6 +171,7 @@ mod tests {
                             OutcomeState::Rejected
                                 | OutcomeState::Tempfailed
                                 | OutcomeState::RefusedLater
+                                | OutcomeState::Deleted
                         )
                     {
                         assert!(moved.is_err(), "{from} → {to} by {source}");
@@ -149,6 +191,16 @@ mod tests {
             (Unknown, Accepted, OutcomeSource::Reply, false),
             (Unknown, Accepted, OutcomeSource::Log, true),
             (Accepted, RefusedLater, OutcomeSource::Log, true),
+            (Answering, Held, OutcomeSource::Reply, true),
+            (Held, Released, OutcomeSource::Operator, true),
+            (Held, Released, OutcomeSource::Reinjected, true),
+            (Held, Released, OutcomeSource::Reply, false),
+            (Held, Accepted, OutcomeSource::Log, false),
+            (Held, Deleted, OutcomeSource::Expiry, true),
+            (Released, Deleted, OutcomeSource::Expiry, false),
+            (Held, Unknown, OutcomeSource::Queue, true),
+            (Held, Unknown, OutcomeSource::Restart, false),
+            (Accepted, Held, OutcomeSource::Log, true),
             (Accepted, RefusedLater, OutcomeSource::Reply, false),
             (Accepted, Unknown, OutcomeSource::Restart, false),
         ] {

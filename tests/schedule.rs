@@ -163,12 +163,7 @@ async fn accept(directory: &Path, mail: &[(&str, u32)], when: Timestamp) {
             open.record(verdict).await.unwrap();
             open.confirm(
                 id,
-                Outcome {
-                    state: OutcomeState::Accepted,
-                    at: received,
-                    source: OutcomeSource::Reply,
-                    detail: None,
-                },
+                Outcome::new(OutcomeState::Accepted, received, OutcomeSource::Reply),
             );
         }
     }

@@ -215,12 +215,7 @@ fn settings(directory: &Path) -> StoreSettings {
 }
 
 fn accepted() -> Outcome {
-    Outcome {
-        state: OutcomeState::Accepted,
-        at: NOW,
-        source: OutcomeSource::Reply,
-        detail: None,
-    }
+    Outcome::new(OutcomeState::Accepted, NOW, OutcomeSource::Reply)
 }
 
 fn ourselves() -> Command {

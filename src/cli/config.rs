@@ -230,7 +230,7 @@ fn matrix(settings: &PolicySettings) -> Listing {
         let action = decision.action();
         let tone = match action {
             Action::Accept => Tone::Plain,
-            Action::Tempfail => Tone::Doubtful,
+            Action::Hold | Action::Tempfail => Tone::Doubtful,
             Action::Reject => Tone::Bad,
         };
         let reasons = decision.overrides().iter().map(|o| match &o.comment {

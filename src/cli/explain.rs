@@ -95,9 +95,11 @@ pub fn history(outcomes: &[Outcome], page: &mut Page<'_>) -> Result<(), Failure>
     for outcome in outcomes {
         let tone = match outcome.state {
             OutcomeState::Answering => Tone::Plain,
-            OutcomeState::Accepted => Tone::Good,
-            OutcomeState::Rejected | OutcomeState::RefusedLater => Tone::Bad,
-            OutcomeState::Tempfailed | OutcomeState::Unknown => Tone::Doubtful,
+            OutcomeState::Accepted | OutcomeState::Released => Tone::Good,
+            OutcomeState::Rejected | OutcomeState::RefusedLater | OutcomeState::Deleted => {
+                Tone::Bad
+            }
+            OutcomeState::Held | OutcomeState::Tempfailed | OutcomeState::Unknown => Tone::Doubtful,
         };
         page.item("at", &outcome.at.to_string())?;
         page.toned("", &sentences::outcome(outcome), tone)?;
@@ -369,7 +371,7 @@ fn decision(decision: &Decision, page: &mut Page<'_>) -> Result<(), Failure> {
     let tone = match decision.action() {
         Action::Accept => Tone::Plain,
         Action::Reject => Tone::Bad,
-        Action::Tempfail => Tone::Doubtful,
+        Action::Hold | Action::Tempfail => Tone::Doubtful,
     };
     page.toned("action", sentences::action(decision.action()), tone)?;
     page.item("disposition", decision.disposition().as_str())?;

@@ -14,6 +14,7 @@ use crate::cli::sentences;
 use crate::domain::DomainName;
 use crate::message::author::Author;
 use crate::outcome::Outcome;
+use crate::policy::PolicyOverride;
 use crate::verdict::{Envelope, MessageFacts, Verdict};
 use serde::Serialize;
 
@@ -79,6 +80,8 @@ struct History<'a> {
     state: &'static str,
     source: &'static str,
     detail: Option<&'a str>,
+    by: Option<&'a str>,
+    reason: Option<Reason<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -310,6 +313,15 @@ fn past(outcome: &Outcome) -> History<'_> {
         state: outcome.state.as_str(),
         source: outcome.source.as_str(),
         detail: outcome.detail.as_deref(),
+        by: outcome.by.as_deref(),
+        reason: outcome.because.as_ref().map(reason),
+    }
+}
+
+fn reason(reason: &PolicyOverride) -> Reason<'_> {
+    Reason {
+        r#type: reason.kind.as_str(),
+        comment: reason.comment.as_deref(),
     }
 }
 
@@ -385,10 +397,7 @@ fn dmarc(verdict: &Verdict) -> Dmarc<'_> {
     let (evaluation, decision) = (verdict.evaluation.as_ref(), &verdict.decision);
     let policy = evaluation.and_then(|e| e.policy.as_ref());
     let org = evaluation.and_then(|e| e.organizational_domain.as_ref());
-    let reasons = decision.overrides().iter().map(|reason| Reason {
-        r#type: reason.kind.as_str(),
-        comment: reason.comment.as_deref(),
-    });
+    let reasons = decision.overrides().iter().map(reason);
     Dmarc {
         result: sentences::dmarc_result(verdict).as_str(),
         policy_domain: policy.map(|p| p.domain.as_str()),

@@ -199,7 +199,7 @@ fn in_table(summary: &Summary) -> Vec<Cell> {
     let action = match summary.action {
         Action::Accept => Tone::Plain,
         Action::Reject => Tone::Bad,
-        Action::Tempfail => Tone::Doubtful,
+        Action::Hold | Action::Tempfail => Tone::Doubtful,
     };
     vec![
         Cell::new(format!("{seconds}Z")),

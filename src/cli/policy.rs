@@ -392,6 +392,7 @@ fn handling(policy: &PublishedPolicy, config: &Config, page: &mut Page<'_>) -> R
     );
     let action = match decision.action() {
         Action::Accept => "accepts it, marked dmarc=fail",
+        Action::Hold => "holds it until an operator releases or deletes it",
         Action::Reject => "rejects it in the SMTP session",
         Action::Tempfail => "defers it",
     };

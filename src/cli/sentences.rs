@@ -175,6 +175,7 @@ pub fn setting(decision: &Decision) -> Option<&'static str> {
 pub fn action(action: Action) -> &'static str {
     match action {
         Action::Accept => "accept",
+        Action::Hold => "hold, in the MTA's hold queue",
         Action::Reject => "reject, in the SMTP session",
         Action::Tempfail => "tempfail: the client is told to try again later",
     }
@@ -196,6 +197,9 @@ pub fn outcome(outcome: &Outcome) -> String {
     let state = match outcome.state {
         OutcomeState::Answering => return "recorded, before the MTA was answered".to_owned(),
         OutcomeState::Accepted => "accepted",
+        OutcomeState::Held => "held in the MTA's hold queue",
+        OutcomeState::Released => "released from the hold queue",
+        OutcomeState::Deleted => "deleted from the queue",
         OutcomeState::Rejected => "rejected",
         OutcomeState::Tempfailed => "deferred",
         OutcomeState::RefusedLater => "refused by another filter afterwards",
@@ -206,11 +210,25 @@ pub fn outcome(outcome: &Outcome) -> String {
         OutcomeSource::Restart => "seen at a restart",
         OutcomeSource::Log => "from the mail log",
         OutcomeSource::Operator => "told by the operator",
+        OutcomeSource::Queue => "seen in the MTA's queue",
+        OutcomeSource::Expiry => "quarantine.expire_after",
+        OutcomeSource::Reinjected => "it came back with its verdict header",
     };
-    match &outcome.detail {
-        Some(detail) => format!("{state} ({source}: {detail})"),
-        None => format!("{state} ({source})"),
+    let by = outcome.by.as_ref().map(|by| format!(", {by}"));
+    let by = by.unwrap_or_default();
+    let mut text = match &outcome.detail {
+        Some(detail) => format!("{state} ({source}{by}: {detail})"),
+        None => format!("{state} ({source}{by})"),
+    };
+    if let Some(because) = &outcome.because {
+        let comment = because.comment.as_ref().map(|c| format!(": {c}"));
+        text += &format!(
+            "; reported as {}{}",
+            because.kind,
+            comment.unwrap_or_default()
+        );
     }
+    text
 }
 
 /// Which report counts a message, or why none does.

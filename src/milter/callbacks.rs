@@ -268,6 +268,9 @@ async fn end_of_message<R: Resolver + 'static>(cx: &mut EomContext<Conversation<
         }
         Stage::Idle | Stage::Transaction(_) | Stage::Broken => Answer::try_later(),
     };
+    if answer.hold.is_some() && !negotiated.can_hold() {
+        answer.cannot_be_held();
+    }
     if let Some(awaited) = answer.awaited.take() {
         link.on_answer(Box::new(move |fate| awaited.settle(fate)));
     }

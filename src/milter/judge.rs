@@ -29,6 +29,8 @@ pub struct Answer {
     pub results: Option<String>,
     /// `None`: the message is accepted.
     pub refusal: Option<Reply>,
+    /// The message goes to the hold queue, for this reason.
+    pub hold: Option<String>,
     /// Whoever wants to know whether the answer was written.
     pub awaited: Option<Awaited>,
 }
@@ -77,6 +79,7 @@ pub async fn judge<R>(complete: Complete, service: &Service<R>) -> Result<Answer
         removals: forged,
         results: Some(results),
         refusal,
+        hold: held_because(&verdict),
         awaited: Some(Awaited::new(&verdict, begun, service)),
     };
     if let Err(problem) = service.store.record(Arc::new(verdict)).await {
@@ -142,6 +145,7 @@ fn passed_over<R>(facts: Facts, skip: Skip, service: &Service<R>) -> Answer {
         removals: facts.forged,
         results: None,
         refusal: overrun.then(|| too_many_forged_results(&facts.settings.policy)),
+        hold: None,
         awaited: None,
     }
 }
@@ -157,8 +161,27 @@ impl Answer {
                 enhanced: "4.3.0".to_owned(),
                 text: "Message cannot be evaluated now, try again later".to_owned(),
             }),
+            hold: None,
             awaited: None,
         }
+    }
+
+    /// The MTA doesn't let us hold mail: it comes again until the operator mends that.
+    pub fn cannot_be_held(&mut self) {
+        let mut awaited = self.awaited.take();
+        let told = awaited.as_ref().and_then(Awaited::told);
+        metrics::counter!("alignd_errors_total", "kind" => "hold").increment(1);
+        error!(
+            queue_id = told.and_then(|told| told.queue_id.as_deref()),
+            verdict = told.map(|told| tracing::field::display(told.id)),
+            "a message is deferred, since the MTA doesn't allow milters to quarantine mail: \
+             allow it, or set policy.on_reject and the like to something else than \"hold\""
+        );
+        *self = Self::try_later();
+        if let Some(awaited) = &mut awaited {
+            awaited.will_be(OutcomeState::Tempfailed);
+        }
+        self.awaited = awaited;
     }
 
     fn is_not_recorded(&mut self, problem: &RecordError, then: OnFailure) {
@@ -242,10 +265,8 @@ impl Recorded {
             Fate::Lost => (OutcomeState::Unknown, Some("the answer was not written")),
         };
         let outcome = Outcome {
-            state,
-            at: self.clock.now(),
-            source: OutcomeSource::Reply,
             detail: detail.map(str::to_owned),
+            ..Outcome::new(state, self.clock.now(), OutcomeSource::Reply)
         };
         self.store.confirm(self.told.id, outcome);
         self.tell(state);
@@ -295,8 +316,19 @@ impl Told {
 fn answered(decision: &Decision) -> OutcomeState {
     match decision.action() {
         Action::Accept => OutcomeState::Accepted,
+        Action::Hold => OutcomeState::Held,
         Action::Reject => OutcomeState::Rejected,
         Action::Tempfail => OutcomeState::Tempfailed,
+    }
+}
+
+/// What the MTA shows of a held message, where it shows it.
+fn held_because(verdict: &Verdict) -> Option<String> {
+    let (decision, id) = (&verdict.decision, verdict.id);
+    let domain = author_domain(verdict).map_or("no single author domain", DomainName::as_str);
+    match decision.action() {
+        Action::Hold => Some(format!("alignd {id}: {} {domain}", decision.cause())),
+        Action::Accept | Action::Reject | Action::Tempfail => None,
     }
 }
 

@@ -38,6 +38,11 @@ impl Negotiated {
         (Actions::ADD_HEADER | Actions::CHANGE_HEADER) - self.actions
     }
 
+    /// The MTA takes messages into its hold queue for us.
+    pub fn can_hold(self) -> bool {
+        self.actions.contains(Actions::QUARANTINE)
+    }
+
     /// Values of header fields keep their leading space, in both directions.
     pub fn leading_space(self) -> bool {
         self.options.contains(ProtoOpts::LEADING_SPACE)
@@ -68,6 +73,7 @@ impl Negotiated {
 
 const WANTED_ACTIONS: Actions = Actions::ADD_HEADER
     .union(Actions::CHANGE_HEADER)
+    .union(Actions::QUARANTINE)
     .union(Actions::REQUEST_MACROS);
 
 /// With `NOREPLY_BODY` the rest of a body that nobody needs can't be refused (`SKIP`); measured

@@ -24,6 +24,7 @@ pub async fn give(
     for changed in [
         remove(&answer.removals, actions).await,
         insert(answer.results.as_deref(), negotiated, actions).await,
+        hold(answer.hold.as_deref(), actions).await,
     ] {
         match changed {
             // What isn't available was told when the connection began.
@@ -61,6 +62,13 @@ async fn insert(
     };
     let value = CString::new(value).map_err(|_| ActionError::InvalidParam)?;
     actions.insert_header(0, RESULTS.to_owned(), value).await
+}
+
+async fn hold(reason: Option<&str>, actions: &EomActions) -> Result<(), ActionError> {
+    match reason {
+        Some(reason) => actions.quarantine(text(reason)).await,
+        None => Ok(()),
+    }
 }
 
 fn refuse(refusal: &Reply, reply: &mut SmtpReply) -> Status {

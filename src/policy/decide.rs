@@ -217,15 +217,17 @@ fn fail(selected: Policy, applied: Policy, settings: &PolicySettings) -> Decisio
     };
     let done = match wish {
         Some(FailAction::Reject) => (Disposition::Reject, Action::Reject),
+        Some(FailAction::Hold) => (Disposition::Quarantine, Action::Hold),
         Some(FailAction::Accept) if settings.marked_is_quarantine => {
             (Disposition::Quarantine, Action::Accept)
         }
         Some(FailAction::Accept) | None => (Disposition::None, Action::Accept),
     };
-    let comment = match done.0 {
-        Disposition::Reject => "stricter than the published policy",
-        Disposition::Quarantine => "marked for a later filter instead of rejected",
-        Disposition::None | Disposition::Pass => "policy not enforced by this receiver",
+    let comment = match done {
+        (Disposition::Reject, _) => "stricter than the published policy",
+        (Disposition::Quarantine, Action::Hold) => "held for review instead of rejected",
+        (Disposition::Quarantine, _) => "marked for a later filter instead of rejected",
+        (Disposition::None | Disposition::Pass, _) => "policy not enforced by this receiver",
     };
     explained(cause, selected, applied, done, comment)
 }
@@ -272,6 +274,7 @@ fn explained(
 fn author(cause: Cause, wish: AuthorAction) -> Decision {
     let (disposition, action) = match wish {
         AuthorAction::Accept => (Disposition::None, Action::Accept),
+        AuthorAction::Hold => (Disposition::Quarantine, Action::Hold),
         AuthorAction::Reject => (Disposition::Reject, Action::Reject),
     };
     Decision::follow(cause, None, disposition, action)
@@ -286,14 +289,18 @@ mod tests {
     fn settings(words: &str) -> PolicySettings {
         let has = |word: &str| words.split(' ').any(|w| w == word);
         let fail = |word: &str| {
-            if has(word) {
+            if has(&format!("hold_{word}")) {
+                FailAction::Hold
+            } else if has(word) {
                 FailAction::Reject
             } else {
                 FailAction::Accept
             }
         };
         let author = |word: &str| {
-            if has(word) {
+            if has(&format!("hold_{word}")) {
+                AuthorAction::Hold
+            } else if has(word) {
                 AuthorAction::Reject
             } else {
                 AuthorAction::Accept
@@ -385,6 +392,26 @@ mod tests {
             ),
             (fails("reject", "reject"), "reject", "reject reject"),
             (
+                fails("reject", "reject"),
+                "hold_reject",
+                "quarantine hold local_policy",
+            ),
+            (
+                fails("quarantine", "quarantine"),
+                "hold_quarantine",
+                "quarantine hold",
+            ),
+            (
+                fails("reject", "quarantine"),
+                "hold_quarantine",
+                "quarantine hold policy_test_mode",
+            ),
+            (
+                fails("none", "none"),
+                "hold_quarantine hold_reject",
+                "none accept",
+            ),
+            (
                 fails("reject", "quarantine"),
                 "reject",
                 "none accept policy_test_mode+local_policy",
@@ -445,6 +472,7 @@ mod tests {
             ),
             (Situation::MissingAuthor, OBSERVE, "none accept"),
             (Situation::MissingAuthor, "missing", "reject reject"),
+            (Situation::MissingAuthor, "hold_missing", "quarantine hold"),
             (Situation::MultipleAuthors, "missing", "none accept"),
             (Situation::MultipleAuthors, "several", "reject reject"),
             (Situation::UnparseableAuthor, "unparseable", "reject reject"),

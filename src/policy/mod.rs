@@ -25,7 +25,13 @@ words! {
 
 words! {
     /// What the MTA is asked to do with the message.
-    Action { Accept = "accept", Reject = "reject", Tempfail = "tempfail" }
+    Action {
+        Accept = "accept",
+        /// Take it, and keep it in the MTA's hold queue until an operator releases or deletes it.
+        Hold = "hold",
+        Reject = "reject",
+        Tempfail = "tempfail",
+    }
 }
 
 words! {
@@ -56,7 +62,7 @@ words! {
 
 words! {
     /// What is done with a failure under an applied policy of quarantine or reject.
-    FailAction { Accept = "accept", Reject = "reject" }
+    FailAction { Accept = "accept", Hold = "hold", Reject = "reject" }
 }
 
 words! {
@@ -66,7 +72,7 @@ words! {
 
 words! {
     /// What is done with mail that has no single readable author domain.
-    AuthorAction { Accept = "accept", Reject = "reject" }
+    AuthorAction { Accept = "accept", Hold = "hold", Reject = "reject" }
 }
 
 /// The operator's `[policy]` settings. The default observes: everything is accepted.
@@ -107,6 +113,24 @@ pub struct PolicyOverride {
     pub kind: OverrideType,
     /// Short, in fixed wording, without names or addresses: the domain owner will read it.
     pub comment: Option<String>,
+}
+
+/// What a report says of a held message that was released: nothing of holding it, since it was accepted
+/// in the end, but the reason of the release where that departs from the policy, and that the domain owner
+/// is testing (RFC 9990 §3.1.6). Empty where nothing was to be enforced.
+pub fn reasons_of_release(
+    published: Option<Policy>,
+    decided: &[PolicyOverride],
+    because: &PolicyOverride,
+) -> Vec<PolicyOverride> {
+    match published {
+        None | Some(Policy::None) => Vec::new(),
+        Some(Policy::Quarantine | Policy::Reject) => {
+            let testing = |o: &&PolicyOverride| o.kind == OverrideType::PolicyTestMode;
+            let testing = decided.iter().filter(testing).cloned();
+            testing.chain([because.clone()]).collect()
+        }
+    }
 }
 
 /// What is done with a message. Made only by `follow` and `depart`.

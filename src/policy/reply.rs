@@ -22,7 +22,7 @@ pub fn reply(
 ) -> Option<Reply> {
     let domain = author.map_or("the author's domain", DomainName::as_str);
     match decision.action() {
-        Action::Accept => None,
+        Action::Accept | Action::Hold => None,
         Action::Reject => Some(Reply {
             code: 550,
             enhanced: settings.reject_code.clone(),

@@ -52,12 +52,7 @@ fn filled(day: UtcDay, enabled: bool) -> Place {
         let store = Store::open(&settings, noon).expect("a store");
         for (nth, domain) in [(1, "a.example"), (2, "a.example"), (3, "b.example")] {
             let verdict = plain_verdict(domain, noon, nth);
-            let accepted = Outcome {
-                state: OutcomeState::Accepted,
-                at: noon,
-                source: OutcomeSource::Reply,
-                detail: None,
-            };
+            let accepted = Outcome::new(OutcomeState::Accepted, noon, OutcomeSource::Reply);
             let id = verdict.id;
             store.record(Arc::new(verdict)).await.expect("recorded");
             store.confirm(id, accepted);

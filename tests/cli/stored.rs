@@ -58,12 +58,7 @@ fn filled() -> Place {
 }
 
 fn outcome(state: OutcomeState, at: Timestamp) -> Outcome {
-    Outcome {
-        state,
-        at,
-        source: OutcomeSource::Reply,
-        detail: None,
-    }
+    Outcome::new(state, at, OutcomeSource::Reply)
 }
 
 fn named(mut verdict: Verdict, queue_id: &str) -> Verdict {

@@ -62,12 +62,7 @@ fn filled(home: &Path, port: u16) -> PathBuf {
         for nth in 0..2 {
             let verdict = Arc::new(plain_verdict("b.example", noon, nth));
             let id = verdict.id;
-            let accepted = Outcome {
-                state: OutcomeState::Accepted,
-                at: noon,
-                source: OutcomeSource::Reply,
-                detail: None,
-            };
+            let accepted = Outcome::new(OutcomeState::Accepted, noon, OutcomeSource::Reply);
             store.record(verdict).await.expect("recorded");
             store.confirm(id, accepted);
         }

@@ -32,12 +32,7 @@ fn settings(directory: &Path) -> StoreSettings {
 }
 
 fn outcome(state: OutcomeState, source: OutcomeSource) -> Outcome {
-    Outcome {
-        state,
-        at: NOW,
-        source,
-        detail: None,
-    }
+    Outcome::new(state, NOW, source)
 }
 
 /// Three verdicts a second: a.example, b.example, c.example in turn.

@@ -73,10 +73,12 @@ async fn an_outcome_keeps_its_time_and_detail_and_what_reports_range_over() {
     let directory = tempfile::tempdir().unwrap();
     let (store, reader, ids) = filled(directory.path(), 1).await;
     let told = Outcome {
-        state: OutcomeState::Rejected,
-        at: NOW.plus_micros(86_400_000_001),
-        source: OutcomeSource::Reply,
         detail: Some("550 5.7.1 no".to_owned()),
+        ..Outcome::new(
+            OutcomeState::Rejected,
+            NOW.plus_micros(86_400_000_001),
+            OutcomeSource::Reply,
+        )
     };
     store.confirm(ids[0], told.clone());
     store.close().await;

@@ -25,6 +25,7 @@ pub(super) const VERDICTS: Schema = Schema {
             include_str!("../migrations/sqlite/0001_verdicts.sql"),
         ),
         ("skips", include_str!("../migrations/sqlite/0002_skips.sql")),
+        ("held", include_str!("../migrations/sqlite/0003_held.sql")),
     ],
     application_id: 0x616c_676e,
 };

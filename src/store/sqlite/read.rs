@@ -4,7 +4,9 @@
 //! listings and counts are `list`'s. Works while the daemon writes and when it does not run.
 
 use crate::outcome::{Outcome, OutcomeSource, OutcomeState};
+use crate::policy::PolicyOverride;
 use crate::store::error::{OpenError, ReadError};
+use crate::store::shared;
 use crate::store::sqlite::rebuild::{self, Trouble, word};
 use crate::store::sqlite::{database_path, migrate, open_for_reading};
 use crate::store::wire::read_domain;
@@ -262,7 +264,8 @@ pub(super) fn collect<T>(
 fn outcomes(c: &Connection, number: i64) -> Result<Vec<Outcome>, Trouble> {
     collect(
         c,
-        "SELECT state, at, source, detail FROM outcome WHERE verdict = ?1 ORDER BY seq",
+        "SELECT o.state, o.at, o.source, o.detail, o.who, e.reasons FROM outcome o
+         LEFT JOIN policy_evaluated e ON e.id = o.evaluated WHERE o.verdict = ?1 ORDER BY o.seq",
         [number],
         |row| {
             Ok(Outcome {
@@ -270,9 +273,19 @@ fn outcomes(c: &Connection, number: i64) -> Result<Vec<Outcome>, Trouble> {
                 at: Timestamp::from_micros(row.get(1)?),
                 source: word(row, "source", OutcomeSource::parse)?,
                 detail: row.get(3)?,
+                by: row.get(4)?,
+                because: because(row.get(5)?)?,
             })
         },
     )
+}
+
+/// The reason that came with a release: the last of those that a report gives.
+fn because(reasons: Option<String>) -> Result<Option<PolicyOverride>, Trouble> {
+    let reasons = reasons
+        .map(|text| shared::read_reasons(&text))
+        .transpose()?;
+    Ok(reasons.and_then(|mut reasons| reasons.pop()))
 }
 
 /// What `check` counts, and how.

@@ -2,17 +2,20 @@
 //!
 //! Owns the statements that insert, and the dictionaries they need.
 
-use crate::auth::dmarc::{PublishedPolicy, Record};
+use crate::auth::dmarc::{Policy, PublishedPolicy, Record};
 use crate::domain::DomainName;
 use crate::outcome::{IllegalMove, Outcome, OutcomeSource, OutcomeState};
+use crate::policy::{Disposition, PolicyOverride, reasons_of_release};
 use crate::store::SkipReason;
 use crate::store::row::{self, Row};
-use crate::store::shared::{Digest, Document};
+use crate::store::shared::{self, Digest, Document};
 use crate::store::sqlite::dictionary::Dictionary;
 use crate::store::wire;
 use crate::time::UtcDay;
 use crate::verdict::VerdictId;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Error::FromSqlConversionFailure;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 
 /// All dictionaries, with their caches: about 5 MiB when full.
 pub(super) struct Dictionaries {
@@ -143,12 +146,7 @@ impl Dictionaries {
         day: i32,
     ) -> rusqlite::Result<i64> {
         self.evaluated.intern(c, &e.digest, day, |c| {
-            c.prepare_cached(
-                "INSERT INTO policy_evaluated (digest, last_day, dmarc, tag, selected, applied,
-                     dkim, spf, cause, published, disposition, action, reasons, weight)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-            )?
-            .execute(params![
+            c.prepare_cached(INSERT_EVALUATED)?.execute(params![
                 e.digest,
                 day,
                 e.dmarc,
@@ -164,6 +162,51 @@ impl Dictionaries {
                 e.reasons,
                 e.weight
             ])
+        })
+    }
+}
+
+const INSERT_EVALUATED: &str =
+    "INSERT INTO policy_evaluated (digest, last_day, dmarc, tag, selected, applied, dkim, spf, cause,
+         published, disposition, action, reasons, weight)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+
+impl Dictionaries {
+    /// The row that says of a released message what row `id` said of it held, with what the release
+    /// changes.
+    fn evaluated_as_released(
+        &mut self,
+        c: &Connection,
+        id: i64,
+        because: &PolicyOverride,
+        day: i32,
+    ) -> rusqlite::Result<i64> {
+        let mut columns = c
+            .prepare_cached(
+                "SELECT dmarc, tag, selected, applied, dkim, spf, cause, published, disposition,
+                     action, reasons, weight FROM policy_evaluated WHERE id = ?1",
+            )?
+            .query_row([id], |row| {
+                let mut columns: [Option<String>; 12] = Default::default();
+                for (at, column) in columns.iter_mut().enumerate() {
+                    *column = row.get(at)?;
+                }
+                Ok(columns)
+            })?;
+        let [.., published, disposition, _, reasons, _] = &mut columns;
+        let policy = published.as_deref().and_then(Policy::parse);
+        let decided = shared::read_reasons(reasons.as_deref().unwrap_or("[]"))
+            .map_err(|error| FromSqlConversionFailure(10, Type::Text, Box::new(error)))?;
+        let reported = reasons_of_release(policy, &decided, because);
+        *disposition = Some(Disposition::None.as_str().to_owned());
+        *reasons = Some(shared::write_reasons(&reported));
+        let texts = columns.each_ref().map(|c| c.as_deref().unwrap_or_default());
+        let digest = shared::digest(&texts);
+        self.evaluated.intern(c, &digest, day, |c| {
+            let mut statement = c.prepare_cached(INSERT_EVALUATED)?;
+            let fixed: [&dyn ToSql; 2] = [&digest, &day];
+            let columns = columns.iter().map(|column| column as &dyn ToSql);
+            statement.execute(params_from_iter(fixed.into_iter().chain(columns)))
         })
     }
 }
@@ -219,13 +262,13 @@ pub(super) fn record(
         return Ok(());
     };
     insert_detail(c, dictionaries, row, number, day)?;
-    let answering = Outcome {
-        state: OutcomeState::Answering,
-        at: verdict.received,
-        source: OutcomeSource::Reply,
-        detail: None,
-    };
-    insert_outcome(c, number, &answering, published.map(|(_, domain)| domain))?;
+    let answering = Outcome::new(
+        OutcomeState::Answering,
+        verdict.received,
+        OutcomeSource::Reply,
+    );
+    let policy_domain = published.map(|(_, domain)| domain);
+    insert_outcome(c, number, &answering, policy_domain, None)?;
     c.prepare_cached("INSERT INTO awaiting (verdict, state) VALUES (?1, ?2)")?
         .execute(params![number, OutcomeState::Answering.as_str()])?;
     Ok(())
@@ -303,10 +346,11 @@ fn insert_outcome(
     verdict: i64,
     outcome: &Outcome,
     policy_domain: Option<i64>,
+    evaluated: Option<i64>,
 ) -> rusqlite::Result<()> {
     c.prepare_cached(
-        "INSERT INTO outcome (verdict, state, at, day, source, detail, policy_domain)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO outcome (verdict, state, at, day, source, detail, policy_domain, who, evaluated)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
         verdict,
@@ -316,6 +360,8 @@ fn insert_outcome(
         outcome.source.as_str(),
         outcome.detail,
         policy_domain,
+        outcome.by,
+        evaluated,
     ])?;
     Ok(())
 }
@@ -323,19 +369,22 @@ fn insert_outcome(
 /// Moves a verdict's outcome on, if the move is legal.
 pub(super) fn confirm(
     c: &Connection,
+    dictionaries: &mut Dictionaries,
     id: VerdictId,
     outcome: &Outcome,
 ) -> rusqlite::Result<Confirmed> {
-    let found: Option<(i64, Option<i64>, String)> = c
+    let found: Option<(i64, Option<i64>, i64, String)> = c
         .prepare_cached(
-            "SELECT v.number, p.domain,
+            "SELECT v.number, p.domain, v.policy_evaluated,
                  (SELECT state FROM outcome WHERE verdict = v.number ORDER BY seq DESC LIMIT 1)
              FROM verdict v LEFT JOIN policy_published p ON p.id = v.policy_published
              WHERE v.id = ?1",
         )?
-        .query_row([id.as_bytes()], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+        .query_row([id.as_bytes()], |r| {
+            Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?))
+        })
         .optional()?;
-    let Some((number, policy_domain, state)) = found else {
+    let Some((number, policy_domain, evaluated, state)) = found else {
         return Ok(Confirmed::UnknownVerdict);
     };
     let Some(from) = OutcomeState::parse(&state) else {
@@ -346,7 +395,16 @@ pub(super) fn confirm(
         Ok(false) => return Ok(Confirmed::Unchanged),
         Err(illegal) => return Ok(Confirmed::Illegal(illegal)),
     }
-    insert_outcome(c, number, outcome, policy_domain)?;
+    let evaluated = match &outcome.because {
+        Some(because) => Some(dictionaries.evaluated_as_released(
+            c,
+            evaluated,
+            because,
+            outcome.at.day().number(),
+        )?),
+        None => None,
+    };
+    insert_outcome(c, number, outcome, policy_domain, evaluated)?;
     c.prepare_cached("DELETE FROM awaiting WHERE verdict = ?1")?
         .execute([number])?;
     Ok(Confirmed::Moved)

@@ -140,13 +140,8 @@ impl Writer {
         let transaction = begin(&mut self.connection)?;
         let ids = write::awaiting(&transaction, OutcomeState::Answering, after, 1_000)?;
         for (_, id) in &ids {
-            let unknown = Outcome {
-                state: OutcomeState::Unknown,
-                at: now,
-                source: OutcomeSource::Restart,
-                detail: None,
-            };
-            write::confirm(&transaction, *id, &unknown)?;
+            let unknown = Outcome::new(OutcomeState::Unknown, now, OutcomeSource::Restart);
+            write::confirm(&transaction, &mut self.dictionaries, *id, &unknown)?;
         }
         transaction.commit()?;
         Ok(ids)
@@ -255,7 +250,7 @@ impl Writer {
                 break;
             }
         }
-        let refused = riders.write(&transaction, &mut self.pairs)?;
+        let refused = riders.write(&transaction, &mut self.dictionaries, &mut self.pairs)?;
         transaction.commit()?;
         Ok((written, refused))
     }
@@ -338,10 +333,15 @@ impl Riders {
         self.confirmations.is_empty() && self.skips.is_empty()
     }
 
-    fn write(&self, c: &Connection, pairs: &mut PairsOfDay) -> rusqlite::Result<Refused> {
+    fn write(
+        &self,
+        c: &Connection,
+        dictionaries: &mut Dictionaries,
+        pairs: &mut PairsOfDay,
+    ) -> rusqlite::Result<Refused> {
         let mut refused = Vec::new();
         for (id, outcome) in &self.confirmations {
-            match write::confirm(c, *id, outcome)? {
+            match write::confirm(c, dictionaries, *id, outcome)? {
                 Confirmed::Moved | Confirmed::Unchanged | Confirmed::UnknownVerdict => {}
                 Confirmed::Illegal(illegal) => refused.push((*id, illegal)),
             }
