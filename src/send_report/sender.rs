@@ -14,7 +14,7 @@ use crate::report::aggregate::{Format, mail};
 use crate::report::bounce::return_path;
 use crate::report::destination::PlainAddress;
 use crate::site_key::SiteKey;
-use crate::store::{Attempt, KeptReport, OutboxEntry, OutboxState, Reports, ReportsError};
+use crate::store::{Attempt, KeptReport, OutboxEntry, OutboxState, Reports, ReportsError, Turn};
 use crate::time::{Clock, Timestamp};
 use std::fmt;
 use std::sync::Arc;
@@ -48,6 +48,10 @@ pub struct Sender<R> {
     /// Failures of the server in a row, and until when it is left alone.
     server_failures: u32,
     paused_until: Option<Timestamp>,
+    /// While an entry is in hand, or may be.
+    turn: Option<Turn>,
+    /// What the store could not take down: written before anything else is taken.
+    unwritten: Option<Unwritten>,
 }
 
 /// What one round did.
@@ -68,6 +72,16 @@ pub enum SendError {
     Store(ReportsError),
     /// A thread died: ours.
     Thread(String),
+}
+
+/// What came of an entry, on its way to the store.
+#[derive(Clone)]
+struct Unwritten {
+    entry: OutboxEntry,
+    attempt: Attempt,
+    /// A permanent failure of the address, to be counted.
+    failed: bool,
+    at: Timestamp,
 }
 
 /// What is to be recorded about an entry.
@@ -98,6 +112,8 @@ impl<R: Resolver + 'static> Sender<R> {
             last_host: String::new(),
             server_failures: 0,
             paused_until: None,
+            turn: None,
+            unwritten: None,
         }
     }
 
@@ -113,8 +129,12 @@ impl<R: Resolver + 'static> Sender<R> {
         is_over: &(dyn Fn() -> bool + Sync),
     ) -> Result<Round, SendError> {
         let mut round = Round::default();
+        self.begin_turn(clock.now()).await?;
         let result = self.send_due(clock, is_over, &mut round).await;
         self.smtp.close().await;
+        if self.unwritten.is_none() {
+            self.turn = None;
+        }
         result?;
         let waiting = self.blocking(|reports| reports.outbox_counts()).await?;
         let mut again = waiting.next_try;
@@ -125,12 +145,33 @@ impl<R: Resolver + 'static> Sender<R> {
         Ok(round)
     }
 
+    /// From here on others know that entries may be in our hand. Those that were in the hand of the dead
+    /// go again: the server may have taken such a mail, but whoever knew is gone.
+    async fn begin_turn(&mut self, now: Timestamp) -> Result<(), SendError> {
+        if self.turn.is_none() {
+            let turn = self
+                .blocking(move |reports| reports.begin_turn(now))
+                .await?;
+            if turn.taken_back > 0 {
+                info!(
+                    mails = turn.taken_back,
+                    "in hand when alignd ended, and sent again"
+                );
+            }
+            self.turn = Some(turn);
+        }
+        Ok(())
+    }
+
     async fn send_due(
         &mut self,
         clock: &dyn Clock,
         is_over: &(dyn Fn() -> bool + Sync),
         round: &mut Round,
     ) -> Result<(), SendError> {
+        if let Some(unwritten) = self.unwritten.clone() {
+            self.write(unwritten).await?;
+        }
         while !is_over() {
             let now = clock.now();
             if self.paused_until.is_some_and(|until| until > now) || self.pace.ready() > now {
@@ -144,7 +185,16 @@ impl<R: Resolver + 'static> Sender<R> {
                 return Ok(());
             };
             self.last_host = host_of(&entry);
-            let fate = self.attempt(&entry, now).await?;
+            let fate = match self.attempt(&entry, now).await {
+                // One report's trouble is its own.
+                Err(SendError::Store(error @ ReportsError::Damaged(_))) => {
+                    Fate::of(Attempt::Deferred {
+                        next_try: RETRY.after(entry.attempts, now),
+                        answer: error.to_string(),
+                    })
+                }
+                other => other?,
+            };
             if self.record(entry, fate, clock.now(), round).await? {
                 return Ok(());
             }
@@ -346,19 +396,30 @@ impl<R: Resolver + 'static> Sender<R> {
     ) -> Result<bool, SendError> {
         round.count(&fate.attempt);
         tell(&entry, &fate.attempt);
-        let address = entry.address.clone();
-        let (attempt, failed) = (fate.attempt, fate.failed);
+        let unwritten = Unwritten {
+            entry,
+            attempt: fate.attempt,
+            failed: fate.failed,
+            at: now,
+        };
+        if fate.pause {
+            self.server_failures = self.server_failures.saturating_add(1);
+            self.paused_until = Some(SERVER.after(self.server_failures, now));
+        } else {
+            self.server_failures = 0;
+            self.paused_until = None;
+        }
+        self.write(unwritten).await?;
+        Ok(fate.pause)
+    }
+
+    /// Err: kept, and written by the next round; the server's answer isn't lost for a full disk.
+    async fn write(&mut self, unwritten: Unwritten) -> Result<(), SendError> {
+        self.unwritten = Some(unwritten.clone());
         let noted = self
-            .blocking(move |reports| {
-                reports.record_attempt(&entry, &attempt)?;
-                match (&attempt, address) {
-                    (Attempt::Refused { answer }, Some(address)) if failed => {
-                        note_failure(reports, &address, answer, now).map(Some)
-                    }
-                    _ => Ok(None),
-                }
-            })
+            .blocking(move |reports| unwritten.write(reports))
             .await?;
+        self.unwritten = None;
         if let Some(Noted::Address(who) | Noted::Domain(who)) = noted {
             let domain = who.who.rsplit('@').next().unwrap_or_default();
             info!(
@@ -367,14 +428,7 @@ impl<R: Resolver + 'static> Sender<R> {
                 "suppressed: reports to it fail"
             );
         }
-        if fate.pause {
-            self.server_failures = self.server_failures.saturating_add(1);
-            self.paused_until = Some(SERVER.after(self.server_failures, now));
-        } else {
-            self.server_failures = 0;
-            self.paused_until = None;
-        }
-        Ok(fate.pause)
+        Ok(())
     }
 
     async fn blocking<T: Send + 'static>(
@@ -385,6 +439,18 @@ impl<R: Resolver + 'static> Sender<R> {
         let done = tokio::task::spawn_blocking(move || work(&reports)).await;
         done.map_err(|error| SendError::Thread(error.to_string()))?
             .map_err(SendError::Store)
+    }
+}
+
+impl Unwritten {
+    fn write(self, reports: &Reports) -> Result<Option<Noted>, ReportsError> {
+        reports.record_attempt(&self.entry, &self.attempt)?;
+        match (&self.attempt, &self.entry.address) {
+            (Attempt::Refused { answer }, Some(address)) if self.failed => {
+                note_failure(reports, address, answer, self.at).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 }
 
@@ -476,7 +542,8 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
-/// Longer than one mail can take: five minutes for each command, ten for the content.
+/// Longer than one mail can take: five minutes for each command, ten for the content. Who dies with a mail
+/// keeps nobody waiting for so long: see [`Turn`].
 const LEASE: Duration = Duration::from_secs(60 * 60);
 /// Tries before a report may expire.
 const MIN_ATTEMPTS: u32 = 3;

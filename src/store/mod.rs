@@ -39,7 +39,7 @@ pub use reports::{
 pub use sqlite::fold::{Folded, Selection};
 pub use sqlite::list::Messages;
 pub use sqlite::read::{BackupError, Reader};
-pub use sqlite::reports::{LEASE, PER_HOST, Reports};
+pub use sqlite::reports::{LEASE, PER_HOST, Reports, Turn};
 
 use crate::domain::DomainName;
 use crate::time::Timestamp;

@@ -23,7 +23,7 @@ pub struct Desk {
     pub clock: HandClock,
     pub server: SmtpServer,
     sender: Sender<Zone>,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 pub fn key() -> SiteKey {
@@ -76,7 +76,7 @@ impl Desk {
             clock: HandClock::new(),
             server,
             sender,
-            _home: home,
+            home,
         }
     }
 
@@ -193,6 +193,38 @@ async fn a_lost_answer_brings_the_same_mail_again() {
     assert_eq!(received.len(), 2);
     assert_eq!(received[0].content, received[1].content);
     assert_eq!(received[0].from, received[1].from);
+}
+
+#[tokio::test]
+async fn an_answer_that_the_store_cannot_take_down_is_not_lost() {
+    let home = Arc::new(std::sync::OnceLock::<std::path::PathBuf>::new());
+    let place = home.clone();
+    let refuse = move |step: &Step| {
+        if let Step::Content(_) = step {
+            let path = place.get().expect("it was told").join("reports.db");
+            let store = rusqlite::Connection::open(path).expect("opens");
+            let trigger = "CREATE TRIGGER IF NOT EXISTS full BEFORE UPDATE OF state ON outbox
+                           BEGIN SELECT RAISE(FAIL, 'no room'); END";
+            store.execute(trigger, []).expect("a trigger");
+        }
+        Does::Well
+    };
+    let mut desk = Desk::open(refuse);
+    home.set(desk.home.path().to_owned()).expect("once");
+    let report = desk.keep("a.example", &["d@a.example"]);
+    for _ in 0..2 {
+        let failed = desk.sender.round(&desk.clock).await.expect_err("no room");
+        assert!(failed.to_string().contains("no room"), "{failed}");
+        desk.clock.forward(2 * HOUR);
+        // Nobody else takes it for one that was left behind.
+        let other = desk.reports.begin_turn(desk.clock.now()).expect("a turn");
+        assert_eq!(other.taken_back, 0);
+    }
+    let store = rusqlite::Connection::open(desk.home.path().join("reports.db")).expect("opens");
+    store.execute("DROP TRIGGER full", []).expect("it was made");
+    assert_eq!(counts(&desk.round().await), [0, 0, 0, 0]);
+    assert_eq!(desk.entry(report), "sent 250 2.0.0 taken");
+    assert_eq!(desk.server.received().len(), 1);
 }
 
 #[tokio::test]

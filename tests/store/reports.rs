@@ -306,6 +306,51 @@ fn entries_are_taken_host_by_host_and_by_one_taker_only() {
 }
 
 #[test]
+fn what_the_dead_had_in_hand_is_due_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (opened(directory.path()), opened(directory.path()));
+    for host in ["a", "b", "c", "d"] {
+        let name = format!("{host}.example");
+        kept(&ours, &name, &[&format!("x@{name}")]);
+    }
+    let taken_back = |reports: &Reports, seconds| {
+        let turn = reports.begin_turn(later(seconds)).unwrap();
+        (turn.taken_back, turn)
+    };
+    let (none, turn) = taken_back(&ours, 0);
+    assert_eq!(none, 0);
+    let entries = take(&ours, "", 3, NOW);
+    assert_eq!(addresses(&entries), "x@a.example x@b.example x@c.example");
+    let sent = Attempt::Sent {
+        answer: "250 ok".to_owned(),
+    };
+    assert!(ours.record_attempt(&entries[0].1, &sent).unwrap());
+    let deferred = Attempt::Deferred {
+        next_try: later(300),
+        answer: "451 later".to_owned(),
+    };
+    assert!(ours.record_attempt(&entries[1].1, &deferred).unwrap());
+    // Side by side: c is in somebody's hand, for all that the other one knows.
+    let (none, other) = taken_back(&theirs, 60);
+    assert_eq!(none, 0);
+    assert_eq!(addresses(&take(&theirs, "", 9, later(60))), "x@d.example");
+    drop(other);
+    let (none, other) = taken_back(&theirs, 70);
+    assert_eq!(none, 0);
+    // Both are gone; what was deferred keeps its time.
+    drop((turn, other));
+    let (both, other) = taken_back(&theirs, 80);
+    assert_eq!(both, 2);
+    let again = take(&theirs, "", 9, later(80));
+    assert_eq!(addresses(&again), "x@c.example x@d.example");
+    assert_eq!(again[0].1.attempts, 2);
+    // Who was thought to be dead can record nothing any more.
+    assert!(!ours.record_attempt(&entries[2].1, &sent).unwrap());
+    drop(other);
+    assert_eq!(taken_back(&ours, 90).0, 2);
+}
+
+#[test]
 fn an_attempt_is_recorded_once_and_by_its_taker() {
     let directory = tempfile::tempdir().unwrap();
     let reports = opened(directory.path());

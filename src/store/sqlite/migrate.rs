@@ -32,10 +32,16 @@ pub(super) const VERDICTS: Schema = Schema {
 
 /// `reports.db`; `algr`.
 pub(super) const REPORTS: Schema = Schema {
-    migrations: &[(
-        "reports",
-        include_str!("../migrations/sqlite-reports/0001_reports.sql"),
-    )],
+    migrations: &[
+        (
+            "reports",
+            include_str!("../migrations/sqlite-reports/0001_reports.sql"),
+        ),
+        (
+            "in_hand",
+            include_str!("../migrations/sqlite-reports/0002_in_hand.sql"),
+        ),
+    ],
     application_id: 0x616c_6772,
 };
 

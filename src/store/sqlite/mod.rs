@@ -1,6 +1,6 @@
 //! The SQLite side of the store: its files, its connections, and the rooms that speak SQL.
 //!
-//! Owns `alignd.db`, `alignd.lock` and `reports.db` in the store's directory. WAL mode: readers never block the
+//! Owns `alignd.db`, `alignd.lock`, `reports.db` and `reports.lock` in the store's directory. WAL mode: readers never block the
 //! writer, nor it them.
 //!
 //! - `migrate`: the schema · `dictionary`: contents stored once · `write`: one verb per function

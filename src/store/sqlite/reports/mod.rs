@@ -6,7 +6,7 @@
 //!
 //! - `claim`: leases · `keep`: spooling and keeping reports · `list`: reading them
 //! - `outbox`: what waits to be sent · `suppress`: destinations that are not to be used
-//! - `expire`: retention
+//! - `turn`: who takes from the outbox just now · `expire`: retention
 
 mod claim;
 mod expire;
@@ -14,9 +14,11 @@ mod keep;
 mod list;
 mod outbox;
 mod suppress;
+mod turn;
 
 pub use claim::LEASE;
 pub use outbox::PER_HOST;
+pub use turn::Turn;
 
 use crate::store::error::{OpenError, ReportsError};
 use crate::store::sqlite::migrate::REPORTS;

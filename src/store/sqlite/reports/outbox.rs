@@ -2,7 +2,7 @@
 //!
 //! Owns the moves `to_verify → queued → sent | refused | expired`, and the order in which entries are
 //! taken: host by host, so that one in trouble never holds up another. Taking an entry puts its next
-//! try off: whoever dies with it leaves it to be taken again.
+//! try off: whoever dies with it leaves it to be taken again, at once if `turn` knows that they did.
 
 use super::keep::host;
 use super::{Reports, Undone, collect};
@@ -16,7 +16,8 @@ use std::time::Duration;
 impl Reports {
     /// Takes entries that are due at `now`: at most `limit`, at most [`PER_HOST`] of one destination
     /// domain, the hosts in order from the one behind `after_host` on, and once around. Nobody else gets
-    /// them for as long as `lease`. Their attempts count this one.
+    /// them for as long as `lease`, or before this one's [`Turn`](super::Turn) ended. Their attempts
+    /// count this one.
     pub fn take_due(
         &self,
         after_host: &str,
@@ -172,7 +173,8 @@ fn move_on(
     };
     let written = c
         .prepare_cached(
-            "UPDATE outbox SET state = ?4, next_try = ?5, last_answer = ?6, address = ?7, host = ?8
+            "UPDATE outbox SET state = ?4, next_try = ?5, last_answer = ?6, address = ?7, host = ?8,
+                 in_hand = 0
              WHERE number = ?1 AND attempts = ?2 AND state = ?3",
         )?
         .execute(params![
@@ -260,7 +262,7 @@ fn take(
     until: Timestamp,
 ) -> Result<Option<OutboxEntry>, Undone> {
     c.prepare_cached(
-        "UPDATE outbox SET attempts = attempts + 1, last_try = ?2, next_try = ?3
+        "UPDATE outbox SET attempts = attempts + 1, last_try = ?2, next_try = ?3, in_hand = 1
          WHERE number = ?1",
     )?
     .execute(params![number, now.micros(), until.micros()])?;
