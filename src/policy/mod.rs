@@ -5,6 +5,7 @@
 
 pub mod decide;
 pub mod reply;
+pub mod rules;
 
 use crate::auth::dmarc::{DiscoveryMethod, Policy};
 use crate::word::words;
