@@ -8,7 +8,7 @@
 //! - formats, bytes to types and back: [`message`], [`dns`], [`site_key`]
 //! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
 //! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`]
-//! - adapters, one outside thing each: [`resolver`], [`store`], [`deliver`], [`key_file`]
+//! - adapters, one outside thing each: [`resolver`], [`store`], [`deliver`], [`key_file`], [`local_socket`]
 //! - operations, the verbs of the program: [`build_report`], [`send_report`]
 //! - entrances, each with a loop of its own: [`milter`], [`schedule`], [`inbox`]
 //! - the root, which puts all of it together: [`config`], [`daemon`], [`cli`]
@@ -41,6 +41,7 @@ pub mod dns;
 pub mod domain;
 pub mod inbox;
 pub mod key_file;
+pub mod local_socket;
 pub mod message;
 pub mod milter;
 pub mod outcome;

@@ -23,6 +23,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("verdict", 3),
     ("deliver", 4),
     ("key_file", 4),
+    ("local_socket", 4),
     ("resolver", 4),
     ("store", 4),
     ("build_report", 5),

@@ -1,19 +1,17 @@
 //! Listening sockets, Unix and TCP.
 //!
-//! Owns how a Unix socket comes into being: with its mode and group from its first moment, in the
-//! place of a dead one but never of a living one. Accepts single connections; the loop is `accept`'s.
+//! Owns what the settings mean for a socket: its mode and group, a host's addresses. Accepts single
+//! connections; the loop is `accept`'s.
 
 use super::link::Socket;
 use super::settings::{MilterSettings, SocketSpec};
-use nix::unistd::{Gid, Group, chown};
+use crate::local_socket::{self, LocalListener};
+use nix::unistd::{Gid, Group};
 use std::fmt;
-use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use tokio::net::{TcpListener, UnixListener, lookup_host};
+use std::path::Path;
+use tokio::net::{TcpListener, lookup_host};
 
 /// A socket that MTAs connect to.
 #[derive(Debug)]
@@ -22,14 +20,7 @@ pub struct Listener(Bound);
 #[derive(Debug)]
 enum Bound {
     Tcp(TcpListener),
-    Unix(UnixListener, Place),
-}
-
-/// Where a Unix socket of ours stands; it is removed with the listener.
-#[derive(Debug)]
-struct Place {
-    path: PathBuf,
-    inode: u64,
+    Unix(LocalListener),
 }
 
 /// A socket cannot be made. The operator must act.
@@ -69,7 +60,7 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Ok(Socket::Tcp(stream))
             }
-            Bound::Unix(listener, _) => Ok(Socket::Unix(listener.accept().await?.0)),
+            Bound::Unix(listener) => Ok(Socket::Unix(listener.accept().await?)),
         }
     }
 
@@ -77,7 +68,7 @@ impl Listener {
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.0 {
             Bound::Tcp(listener) => listener.local_addr().ok(),
-            Bound::Unix(..) => None,
+            Bound::Unix(_) => None,
         }
     }
 }
@@ -89,7 +80,7 @@ impl fmt::Display for Listener {
                 Ok(address) => write!(f, "inet:{address}"),
                 Err(_) => f.write_str("inet"),
             },
-            Bound::Unix(_, place) => write!(f, "unix:{}", place.path.display()),
+            Bound::Unix(listener) => write!(f, "unix:{}", listener.path().display()),
         }
     }
 }
@@ -101,16 +92,6 @@ impl fmt::Display for BindError {
 }
 
 impl std::error::Error for BindError {}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|m| m.ino() == self.inode);
-        if ours {
-            // Best effort: a dead socket is taken over at the next start.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
 
 async fn bind_inet(host: &str, port: u16) -> Result<Vec<Listener>, String> {
     let addresses = lookup_host((host, port))
@@ -134,38 +115,11 @@ async fn bind_inet(host: &str, port: u16) -> Result<Vec<Listener>, String> {
     Ok(listeners)
 }
 
-/// Binds beside the final name, sets mode and group, and moves the socket into its place: nobody
-/// ever finds one with other rights.
+/// The socket with the mode and the group of the settings.
 fn bind_unix(path: &Path, settings: &MilterSettings) -> Result<Listener, String> {
     let group = group_id(&settings.socket_group)?;
-    make_directory(path)?;
-    refuse_if_in_use(path)?;
-    let beside = beside(path)?;
-    let _ = fs::remove_file(&beside);
-    let at = |what: &str, error: &dyn fmt::Display| {
-        format!("cannot {what} ({error}); alignd runs as {}", whoami())
-    };
-    let listener =
-        UnixListener::bind(&beside).map_err(|error| at("make a socket there", &error))?;
-    let finish = || -> Result<u64, String> {
-        let mode = Permissions::from_mode(settings.socket_mode);
-        fs::set_permissions(&beside, mode).map_err(|error| at("set milter.socket_mode", &error))?;
-        if let Some(group) = group {
-            chown(&beside, None, Some(group))
-                .map_err(|error| at("give it milter.socket_group", &error))?;
-        }
-        let inode = fs::symlink_metadata(&beside).map_err(|error| at("look at it", &error))?;
-        fs::rename(&beside, path).map_err(|error| at("put it in its place", &error))?;
-        Ok(inode.ino())
-    };
-    let inode = finish().inspect_err(|_| {
-        let _ = fs::remove_file(&beside);
-    })?;
-    let place = Place {
-        path: path.to_owned(),
-        inode,
-    };
-    Ok(Listener(Bound::Unix(listener, place)))
+    let listener = local_socket::bind(path, settings.socket_mode, group)?;
+    Ok(Listener(Bound::Unix(listener)))
 }
 
 fn group_id(name: &str) -> Result<Option<Gid>, String> {
@@ -178,49 +132,5 @@ fn group_id(name: &str) -> Result<Option<Gid>, String> {
             "milter.socket_group: there is no group `{name}` on this host; for Sendmail set \"\""
         )),
         Err(error) => Err(format!("milter.socket_group: `{name}`: {error}")),
-    }
-}
-
-fn make_directory(path: &Path) -> Result<(), String> {
-    let Some(directory) = path.parent() else {
-        return Err("not a path of a socket".to_owned());
-    };
-    match fs::create_dir(directory) {
-        Ok(()) => Ok(()),
-        Err(_) if directory.is_dir() => Ok(()),
-        Err(error) => Err(format!(
-            "the directory {} cannot be made ({error}); make it, or let alignd ({}) make it",
-            directory.display(),
-            whoami()
-        )),
-    }
-}
-
-/// A socket file that nobody listens on is a dead one's, and can be taken over.
-fn refuse_if_in_use(path: &Path) -> Result<(), String> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            Err("there is something else than a socket".to_owned())
-        }
-        Ok(_) if UnixStream::connect(path).is_ok() => {
-            Err("another process listens there; stop it first".to_owned())
-        }
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-fn beside(path: &Path) -> Result<PathBuf, String> {
-    let name = path.file_name().ok_or("not a path of a socket")?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}", std::process::id()));
-    Ok(path.with_file_name(hidden))
-}
-
-fn whoami() -> String {
-    let id = nix::unistd::geteuid();
-    match nix::unistd::User::from_uid(id) {
-        Ok(Some(user)) => format!("user {}", user.name),
-        Ok(None) | Err(_) => format!("user {id}"),
     }
 }
