@@ -94,10 +94,7 @@ async fn a_later_and_an_earlier_schema() {
     assert!(refused(directory.path()).contains(&expected));
     let words = Reader::open(directory.path()).unwrap_err().to_string();
     assert!(words.contains(&expected), "{words}");
-    sql.execute_batch(
-        "DELETE FROM migration WHERE version > 1; DROP TABLE skip; DROP TABLE skip_domain",
-    )
-    .unwrap();
+    sql.execute_batch(UNDO).unwrap();
     let words = Reader::open(directory.path()).unwrap_err().to_string();
     let expected = format!("written by an earlier alignd (schema 1, this one needs {known})");
     assert!(words.contains(&expected), "{words}");
@@ -112,6 +109,14 @@ async fn a_later_and_an_earlier_schema() {
         assert!(reader.find(id).unwrap().is_some());
     }
 }
+
+/// Takes a store back to schema 1.
+const UNDO: &str = "
+    ALTER TABLE outcome DROP COLUMN who;
+    ALTER TABLE outcome DROP COLUMN evaluated;
+    DROP TABLE skip;
+    DROP TABLE skip_domain;
+    DELETE FROM migration WHERE version > 1";
 
 #[test]
 fn paths_that_cannot_be_used() {
