@@ -157,7 +157,7 @@ fn conclude(message: &Message<'_>, piece: usize) -> Conclusion {
         },
         NOW,
     );
-    let mut body = header.body_hasher();
+    let mut body = header.body_hasher(None);
     for chunk in message.body.chunks(piece.min(message.body.len().max(1))) {
         body.update(chunk);
     }

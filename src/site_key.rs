@@ -18,6 +18,8 @@ pub struct SiteKey(Key);
 pub enum Purpose {
     /// The return path of our report mail.
     ReturnPath,
+    /// The verdict header of held mail.
+    VerdictHeader,
 }
 
 impl SiteKey {
@@ -41,6 +43,7 @@ impl SiteKey {
     pub fn seal(&self, purpose: Purpose, parts: &[&str]) -> [u8; SEAL_OCTETS] {
         let mut sealed = match purpose {
             Purpose::ReturnPath => b"alignd return path".to_vec(),
+            Purpose::VerdictHeader => b"alignd verdict header".to_vec(),
         };
         for part in parts {
             sealed.extend_from_slice(&part.len().to_be_bytes());
@@ -67,6 +70,25 @@ impl fmt::Debug for SiteKey {
     }
 }
 
+/// A seal as text: hexadecimal.
+pub fn seal_text(seal: &[u8]) -> String {
+    seal.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// Reads a seal's text, in either case: MTAs may lower or raise it. `None`: not exactly a seal's length.
+pub fn parse_seal(text: &str) -> Option<[u8; SEAL_OCTETS]> {
+    if text.len() != SEAL_OCTETS * 2 {
+        return None;
+    }
+    let digit = |b: u8| char::from(b).to_digit(16);
+    let octet = |pair: &[u8]| match pair {
+        [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
+        _ => None,
+    };
+    let octets: Option<Vec<u8>> = text.as_bytes().chunks(2).map(octet).collect();
+    octets?.try_into().ok()
+}
+
 /// As long as the hash: RFC 2104 §3.
 pub const SITE_KEY_OCTETS: usize = 32;
 /// 128 bits, RFC 2104 §5: not less than half of the hash.
@@ -90,6 +112,26 @@ mod tests {
             assert_eq!(found, expected, "{parts:?}");
         }
         assert!(!key.is_sealed(&[], Purpose::ReturnPath, &["12", "a@b.example"]));
+        let other = Purpose::VerdictHeader;
+        assert!(!key.is_sealed(&seal, other, &["12", "a@b.example"]));
+    }
+
+    #[test]
+    fn a_seal_reads_back_from_its_text() {
+        let seal = [0xa5; SEAL_OCTETS];
+        let text = seal_text(&seal);
+        assert_eq!(text.len(), 2 * SEAL_OCTETS);
+        assert_eq!(parse_seal(&text), Some(seal));
+        assert_eq!(parse_seal(&text.to_uppercase()), Some(seal));
+        for text in [
+            "",
+            &text[1..],
+            &format!("{text}a5"),
+            &"g".repeat(32),
+            &"é".repeat(16),
+        ] {
+            assert_eq!(parse_seal(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ async fn judge(client: &str, helo: &str, mail_from: &str) -> Conclusion {
         },
         now,
     );
-    let body = header.body_hasher().finish();
+    let body = header.body_hasher(None).finish();
     let (zone, keys) = (zone(), KeyCache::default());
     let answers = envelope.ask(&zone).await;
     let found = header.ask(&zone, &keys).await;

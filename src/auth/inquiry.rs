@@ -5,7 +5,7 @@
 //! verdict. Starts nothing by itself and knows no runtime: the caller decides when each part waits.
 
 use super::arc::{ArcSettings, Chain};
-use super::dkim::{BodyHasher, BodyHashes, DkimSettings, KeyCache, Keys, Signatures};
+use super::dkim::{BodyHasher, BodyHashes, BodyRequest, DkimSettings, KeyCache, Keys, Signatures};
 use super::dmarc::{DiscoveryMethod, DmarcFacts, Evaluation, evaluate, gather};
 use super::iprev::{self, IprevOutcome};
 use super::spf::{self, SpfOutcome, SpfRequest};
@@ -153,10 +153,10 @@ impl HeaderQuestion {
         &self.author
     }
 
-    /// Takes the body in chunks, split anywhere.
-    pub fn body_hasher(&self) -> BodyHasher {
+    /// Takes the body in chunks, split anywhere; answers `more` besides what the header asks for.
+    pub fn body_hasher(&self, more: Option<BodyRequest>) -> BodyHasher {
         let chain = self.chain.as_ref().and_then(Chain::body_request);
-        BodyHasher::new(self.signatures.body_requests().chain(chain))
+        BodyHasher::new(self.signatures.body_requests().chain(chain).chain(more))
     }
 
     /// Asks for all keys and walks for DMARC at once.

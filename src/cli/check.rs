@@ -22,6 +22,7 @@ use crate::message::parse::Message;
 use crate::milter::TrustSettings;
 use crate::policy::decide::{ClientAddress, Situation, decide};
 use crate::time::Timestamp;
+use crate::verdict::header::VERDICT_HEADER;
 use crate::verdict::results::results_field;
 use crate::verdict::{Envelope, MessageFacts, Verdict, VerdictId, Weight};
 use clap::Args;
@@ -161,7 +162,12 @@ async fn judge(
         evaluation,
     } = conclusion;
     let forged = forged(&message.fields, config);
-    let decision = decide(situation.with_forged_results(forged), &config.policy);
+    let headers = message.fields.iter();
+    let verdict_headers = headers.filter(|field| field.is(VERDICT_HEADER)).count();
+    let decision = decide(
+        situation.with_forged_results(forged.saturating_add(verdict_headers)),
+        &config.policy,
+    );
     let id = &config.identity.authserv_id;
     let results = results_field(
         id,
@@ -211,7 +217,7 @@ async fn evaluate(
         },
         now,
     );
-    let mut body = header.body_hasher();
+    let mut body = header.body_hasher(None);
     body.update(&message.body);
     let keys = KeyCache::new(config.dkim.max_signatures);
     let (envelope_answers, header_answers) = tokio::join!(asked.ask(dns), header.ask(dns, &keys));

@@ -19,9 +19,10 @@ impl From<StartError> for Failure {
         match error {
             StartError::Settings(error) => Self::Settings(error),
             StartError::Store(error) => error.into(),
-            StartError::Resolver(_) | StartError::Listen(_) | StartError::Telemetry(_) => {
-                Self::Usage(error.to_string())
-            }
+            StartError::Resolver(_)
+            | StartError::Listen(_)
+            | StartError::Key(_)
+            | StartError::Telemetry(_) => Self::Usage(error.to_string()),
             StartError::Runtime(_) | StartError::Ended(_) => Self::Internal(error.to_string()),
         }
     }

@@ -1,6 +1,7 @@
 //! Why the daemon does not start, or does not go on, sorted by who can act.
 
 use crate::config::LoadError;
+use crate::key_file::KeyError;
 use crate::milter::BindError;
 use crate::resolver::ResolverError;
 use crate::store::OpenError;
@@ -14,6 +15,8 @@ pub enum StartError {
     Store(OpenError),
     Resolver(ResolverError),
     Listen(BindError),
+    /// Verdict headers cannot be sealed.
+    Key(KeyError),
     /// `log.format` or `metrics.listen` cannot be had.
     Telemetry(String),
     /// Threads, signals: the system says no.
@@ -29,6 +32,7 @@ impl fmt::Display for StartError {
             Self::Store(error) => error.fmt(f),
             Self::Resolver(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
+            Self::Key(error) => error.fmt(f),
             Self::Telemetry(problem) => f.write_str(problem),
             Self::Ended(problem) => write!(f, "the milter ended: {problem}; please report it"),
             Self::Runtime(error) => write!(f, "the system refuses threads or signals: {error}"),
@@ -47,6 +51,12 @@ impl From<LoadError> for StartError {
 impl From<OpenError> for StartError {
     fn from(error: OpenError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<KeyError> for StartError {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
     }
 }
 

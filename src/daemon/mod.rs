@@ -15,10 +15,12 @@ pub use reporting::{build_settings, way_out};
 use crate::address::Mailbox;
 use crate::config::{Config, load};
 use crate::dns::Resolver;
+use crate::key_file::{self, KeyError};
 use crate::milter::{self, PROGRESS, Service, Settings};
 use crate::resolver::LiveResolver;
 use crate::schedule::Reporting;
 use crate::send_report::Bounce;
+use crate::site_key::SiteKey;
 use crate::store::Store;
 use crate::time::{Clock, Timestamp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -87,7 +89,7 @@ async fn serve(
     // Before anything that takes time: a signal must not end us halfway.
     let signals = Signals::new()?;
     let resolver = Arc::new(LiveResolver::new(&config.dns)?);
-    let (settings, take_settings) = watch::channel(Arc::new(settings(&config)));
+    let (settings, take_settings) = watch::channel(Arc::new(settings(&config)?));
     let (reporting, take_reporting) =
         watch::channel(reporting::reporting(&config, &source.host_name));
     let (stop, stopped) = watch::channel(false);
@@ -219,8 +221,8 @@ fn service<R: Resolver>(
 }
 
 /// What the milter needs of the settings.
-fn settings(config: &Config) -> Settings {
-    Settings {
+fn settings(config: &Config) -> Result<Settings, KeyError> {
+    Ok(Settings {
         authserv_id: config.identity.authserv_id.clone(),
         milter: config.milter.clone(),
         trust: config.trust.clone(),
@@ -231,6 +233,17 @@ fn settings(config: &Config) -> Settings {
         on_store_failure: config.store.on_failure,
         local_parts: config.store.local_parts,
         report_from: report_from(config),
+        site_key: site_key(config)?,
+    })
+}
+
+/// The key for verdict headers: made where mail may be held; else taken if it is there.
+fn site_key(config: &Config) -> Result<Option<SiteKey>, KeyError> {
+    let path = &config.identity.site_key;
+    if config.policy.can_hold() {
+        key_file::open_or_make(path).map(Some)
+    } else {
+        Ok(key_file::open(path).ok())
     }
 }
 
@@ -297,21 +310,26 @@ impl Reloading<'_> {
         let mut told = vec![NotifyState::Reloading];
         told.extend(NotifyState::monotonic_usec_now());
         tell(&told);
-        match load(self.source.file.as_deref(), &self.source.host_name) {
-            Ok(loaded) => self.take(&loaded.config),
+        let loaded = load(self.source.file.as_deref(), &self.source.host_name);
+        let loaded = loaded.map_err(StartError::from).and_then(|loaded| {
+            let settings = settings(&loaded.config)?;
+            Ok((loaded.config, settings))
+        });
+        match loaded {
+            Ok((config, settings)) => self.take(&config, settings),
             Err(problem) => error!(%problem, "reload failed; the settings stay as they were"),
         }
         tell(&[NotifyState::Ready]);
     }
 
-    fn take(&self, new: &Config) {
+    fn take(&self, new: &Config, settings: Settings) {
         for name in fixed_at_start(&self.running, new) {
             warn!(setting = name, "changed, but holds only after a restart");
         }
         if let Err(problem) = self.level.set(new.log.level) {
             warn!(problem, "log.level cannot be changed");
         }
-        self.settings.send_replace(Arc::new(settings(new)));
+        self.settings.send_replace(Arc::new(settings));
         let reporting = reporting::reporting(new, &self.source.host_name);
         self.reporting.send_replace(reporting);
         info!("reloaded: holds from the next message on");

@@ -2,10 +2,11 @@
 //!
 //! Owns what is kept when a header is larger than any mail's: nothing may then pass that a whole
 //! reading would refuse, so signatures go first. Counts the fields that claim to be our
-//! Authentication-Results wherever they stand. Judges nothing.
+//! Authentication-Results, and all verdict headers, wherever they stand. Judges nothing.
 
 use crate::message::HeaderField;
 use crate::policy::decide::MAX_FORGED;
+use crate::verdict::header::VERDICT_HEADER;
 
 /// A header, as far as it has come.
 #[derive(Debug, Default)]
@@ -18,6 +19,26 @@ pub struct Header {
     hides_author: bool,
     results: u32,
     forged: Vec<u32>,
+    verdict_headers: u32,
+}
+
+/// Fields to be removed: of each kind one more than `MAX_FORGED` at most.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removals {
+    /// The places of the Authentication-Results fields that claim to be ours, as milters count them,
+    /// highest first: Postfix renumbers while fields are deleted.
+    pub results: Vec<u32>,
+    /// How many verdict headers there are. They all go, whoever put them there.
+    pub verdict_headers: u32,
+}
+
+impl Removals {
+    /// All of them.
+    pub fn count(&self) -> usize {
+        self.results
+            .len()
+            .saturating_add(self.verdict_headers as usize)
+    }
 }
 
 impl Header {
@@ -32,6 +53,9 @@ impl Header {
             if self.forged.len() <= MAX_FORGED && is_forged(&field.value) {
                 self.forged.push(self.results);
             }
+        }
+        if field.is(VERDICT_HEADER) && self.verdict_headers as usize <= MAX_FORGED {
+            self.verdict_headers += 1;
         }
         // Whose mail it is must be known in any case: a second From behind the bound counts.
         let bound = if field.is("From") {
@@ -58,10 +82,12 @@ impl Header {
         self.left_out
     }
 
-    /// The places of the Authentication-Results fields that claim to be ours, as milters count them,
-    /// highest first: Postfix renumbers while fields are deleted. One more than `MAX_FORGED` at most.
-    pub fn forged(&self) -> Vec<u32> {
-        self.forged.iter().rev().copied().collect()
+    /// The fields that nobody behind us must see.
+    pub fn removals(&self) -> Removals {
+        Removals {
+            results: self.forged.iter().rev().copied().collect(),
+            verdict_headers: self.verdict_headers,
+        }
     }
 
     /// The fields to judge, top first. Where some are missing no signature can be trusted to have
@@ -105,11 +131,18 @@ mod tests {
             ("Subject", " mx.example; spf=pass"),
             ("authentication-results", " other.example; spf=pass"),
             ("AUTHENTICATION-RESULTS", "\n\t(a) MX.Example 1; none"),
+            ("X-Alignd-Verdict", " x"),
+            ("x-alignd-verdict", ""),
         ] {
             header.push(name.as_bytes(), value.as_bytes(), forged);
         }
-        assert_eq!(header.forged(), [3, 1]);
-        assert_eq!(header.into_fields().len(), 4);
+        let removals = header.removals();
+        assert_eq!(
+            (removals.results.as_slice(), removals.verdict_headers),
+            (&[3, 1][..], 2)
+        );
+        assert_eq!(removals.count(), 4);
+        assert_eq!(header.into_fields().len(), 6);
     }
 
     #[test]
@@ -124,7 +157,10 @@ mod tests {
         header.push(b"From", b" c@d.example", forged);
         header.push(b"Authentication-Results", b" mx.example; none", forged);
         assert!(header.octets() > 10 * 1024 * 1024);
-        assert_eq!((header.left_out(), header.forged()), (37, vec![1]));
+        assert_eq!(
+            (header.left_out(), header.removals().results),
+            (37, vec![1])
+        );
         let fields = header.into_fields();
         assert_eq!(fields.iter().filter(|f| f.is("From")).count(), 2);
         assert!(!fields.iter().any(|f| f.is("DKIM-Signature")));

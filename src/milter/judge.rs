@@ -5,28 +5,32 @@
 //! `reply`'s.
 
 use super::Service;
+use super::header::Removals;
 use super::link::Fate;
 use super::session::{Begun, Complete, Facts};
+use super::settings::Settings;
 use crate::auth::inquiry::Conclusion;
 use crate::domain::DomainName;
 use crate::message::author::Author;
 use crate::outcome::{Outcome, OutcomeSource, OutcomeState};
 use crate::policy::decide::{MAX_FORGED, Situation, decide};
 use crate::policy::reply::{Reply, reply, too_many_forged_results};
-use crate::policy::{Action, Decision};
+use crate::policy::{Action, Cause, Decision};
 use crate::store::{OnFailure, RecordError, Skip, Store};
 use crate::time::Clock;
+use crate::verdict::header::{Marks, VerdictHeader};
 use crate::verdict::results::results_field;
 use crate::verdict::{Verdict, VerdictId, Weight};
 use std::sync::Arc;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// What the MTA is told at the end of a message.
 pub struct Answer {
-    /// Places of Authentication-Results fields to remove, highest first.
-    pub removals: Vec<u32>,
-    /// Our own field's value, folded with LF, beginning with a space.
+    pub removals: Removals,
+    /// The value of our own Authentication-Results, folded with LF, beginning with a space.
     pub results: Option<String>,
+    /// The value of the verdict header, likewise: for held mail alone.
+    pub verdict_header: Option<String>,
     /// `None`: the message is accepted.
     pub refusal: Option<Reply>,
     /// The message goes to the hold queue, for this reason.
@@ -72,12 +76,13 @@ pub async fn judge<R>(complete: Complete, service: &Service<R>) -> Result<Answer
         } => (facts, *conclusion, situation),
     };
     let settings = Arc::clone(&facts.settings);
-    let (forged, begun) = (facts.forged.clone(), facts.begun);
+    let (removals, begun, body) = (facts.removals.clone(), facts.begun, facts.body);
     let (verdict, results) = verdict(facts, conclusion, situation, service)?;
     let refusal = reply(&verdict.decision, author_domain(&verdict), &settings.policy);
     let mut answer = Answer {
-        removals: forged,
+        removals,
         results: Some(results),
+        verdict_header: verdict_header(&verdict, body, &settings),
         refusal,
         hold: held_because(&verdict),
         awaited: Some(Awaited::new(&verdict, begun, service)),
@@ -97,7 +102,7 @@ fn verdict<R>(
     let now = service.clock.now();
     let mut random = [0; 10];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| NoRandomness)?;
-    let situation = situation.with_forged_results(facts.forged.len());
+    let situation = situation.with_forged_results(facts.removals.count());
     let decision = decide(situation, &facts.settings.policy);
     let written = results_field(
         &facts.settings.authserv_id,
@@ -130,7 +135,7 @@ fn verdict<R>(
 fn passed_over<R>(facts: Facts, skip: Skip, service: &Service<R>) -> Answer {
     let reason = skip.reason.as_str();
     metrics::counter!("alignd_skips_total", "reason" => reason).increment(1);
-    let forged = facts.forged.len();
+    let forged = facts.removals.count();
     // It is refused all the same: what is left of the claims would be believed.
     let overrun = forged > MAX_FORGED;
     info!(
@@ -142,8 +147,9 @@ fn passed_over<R>(facts: Facts, skip: Skip, service: &Service<R>) -> Answer {
     );
     service.store.count_skip(skip);
     Answer {
-        removals: facts.forged,
+        removals: facts.removals,
         results: None,
+        verdict_header: None,
         refusal: overrun.then(|| too_many_forged_results(&facts.settings.policy)),
         hold: None,
         awaited: None,
@@ -154,8 +160,9 @@ impl Answer {
     /// To mail that can't be judged now, through our own fault.
     pub fn try_later() -> Self {
         Self {
-            removals: Vec::new(),
+            removals: Removals::default(),
             results: None,
+            verdict_header: None,
             refusal: Some(Reply {
                 code: 451,
                 enhanced: "4.3.0".to_owned(),
@@ -322,14 +329,52 @@ fn answered(decision: &Decision) -> OutcomeState {
     }
 }
 
-/// What the MTA shows of a held message, where it shows it.
-fn held_because(verdict: &Verdict) -> Option<String> {
-    let (decision, id) = (&verdict.decision, verdict.id);
-    let domain = author_domain(verdict).map_or("no single author domain", DomainName::as_str);
-    match decision.action() {
-        Action::Hold => Some(format!("alignd {id}: {} {domain}", decision.cause())),
-        Action::Accept | Action::Reject | Action::Tempfail => None,
+/// What ties held mail to its verdict, should it come back.
+fn verdict_header(
+    verdict: &Verdict,
+    body: Option<[u8; 32]>,
+    settings: &Settings,
+) -> Option<String> {
+    if verdict.decision.action() != Action::Hold {
+        return None;
     }
+    let (Some(body), Some(key)) = (body, &settings.site_key) else {
+        // The rule that holds it came into force while the message passed.
+        warn!(verdict = %verdict.id, "held without a verdict header: coming back, it is judged again");
+        return None;
+    };
+    let marks = Marks {
+        message_id: verdict.message.message_id.clone(),
+        author_domain: author_domain(verdict).cloned(),
+        body,
+    };
+    Some(VerdictHeader::new(verdict.id, verdict.received, &marks, key).folded())
+}
+
+/// What the MTA shows of a held message, where it shows it: Sendmail's mailq the first 60 characters.
+fn held_because(verdict: &Verdict) -> Option<String> {
+    match verdict.decision.action() {
+        Action::Hold => {}
+        Action::Accept | Action::Reject | Action::Tempfail => return None,
+    }
+    let domain = author_domain(verdict).map_or("", DomainName::as_str);
+    let what = match verdict.decision.cause() {
+        Cause::FailReject => "DMARC fail, p=reject:",
+        Cause::FailQuarantine => "DMARC fail, p=quarantine:",
+        Cause::FailTestMode => "DMARC fail, test mode:",
+        Cause::FailNone => "DMARC fail, p=none:",
+        Cause::FailBehindRelay => "DMARC fail, client unknown:",
+        Cause::NoPolicy => "no DMARC policy:",
+        Cause::Pass => "DMARC pass, but a local rule:",
+        Cause::Temperror => "DNS failed:",
+        Cause::MissingAuthor => "no From",
+        Cause::MultipleAuthors => "several author domains in From",
+        Cause::UnparseableAuthor => "unreadable From",
+        Cause::NotEvaluatedSize => "not evaluated, too large",
+        Cause::ForgedResults => "too many forged header fields",
+    };
+    let space = if domain.is_empty() { "" } else { " " };
+    Some(format!("{what}{space}{domain} (alignd {})", verdict.id))
 }
 
 fn author_domain(verdict: &Verdict) -> Option<&DomainName> {

@@ -1,11 +1,13 @@
 //! An `Answer` as milter actions, safe for Postfix and Sendmail alike.
 //!
 //! Owns what both MTAs do with header changes and reply texts: deletions from the highest place down,
-//! our field at index 0, its leading space, `%` doubled, ASCII only. Knows no reason for any of it.
+//! our fields at index 0, their leading space, `%` doubled, ASCII only. Knows no reason for any of it.
 
+use super::header::{RESULTS, Removals};
 use super::judge::Answer;
 use super::negotiate::Negotiated;
 use crate::policy::reply::Reply;
+use crate::verdict::header::VERDICT_HEADER;
 use indymilter::{ActionError, ContextActions, EomActions, SetErrorReply, SmtpReply, Status};
 use std::ffi::CString;
 use tracing::warn;
@@ -23,7 +25,14 @@ pub async fn give(
     }
     for changed in [
         remove(&answer.removals, actions).await,
-        insert(answer.results.as_deref(), negotiated, actions).await,
+        insert(
+            VERDICT_HEADER,
+            answer.verdict_header.as_deref(),
+            negotiated,
+            actions,
+        )
+        .await,
+        insert(RESULTS, answer.results.as_deref(), negotiated, actions).await,
         hold(answer.hold.as_deref(), actions).await,
     ] {
         match changed {
@@ -37,31 +46,36 @@ pub async fn give(
     Status::Continue
 }
 
-async fn remove(places: &[u32], actions: &EomActions) -> Result<(), ActionError> {
-    for place in places {
-        let place = i32::try_from(*place).map_err(|_| ActionError::InvalidParam)?;
-        let name = RESULTS.to_owned();
+async fn remove(removals: &Removals, actions: &EomActions) -> Result<(), ActionError> {
+    let results = removals.results.iter().map(|place| (RESULTS, *place));
+    let verdicts = (1..=removals.verdict_headers).rev();
+    for (name, place) in results.chain(verdicts.map(|place| (VERDICT_HEADER, place))) {
+        let place = i32::try_from(place).map_err(|_| ActionError::InvalidParam)?;
+        let name = CString::new(name).map_err(|_| ActionError::InvalidParam)?;
         actions.change_header(name, place, None::<CString>).await?;
     }
     Ok(())
 }
 
+/// Puts a field on top of the message, if there is one to put.
 async fn insert(
-    results: Option<&str>,
+    name: &str,
+    value: Option<&str>,
     negotiated: Negotiated,
     actions: &EomActions,
 ) -> Result<(), ActionError> {
-    let Some(results) = results else {
+    let Some(value) = value else {
         return Ok(());
     };
     // The MTA puts the space in unless it was told to leave spaces alone.
     let value = if negotiated.leading_space() {
-        results
+        value
     } else {
-        results.strip_prefix(' ').unwrap_or(results)
+        value.strip_prefix(' ').unwrap_or(value)
     };
+    let name = CString::new(name).map_err(|_| ActionError::InvalidParam)?;
     let value = CString::new(value).map_err(|_| ActionError::InvalidParam)?;
-    actions.insert_header(0, RESULTS.to_owned(), value).await
+    actions.insert_header(0, name, value).await
 }
 
 async fn hold(reason: Option<&str>, actions: &EomActions) -> Result<(), ActionError> {
@@ -97,8 +111,6 @@ fn text(text: &str) -> CString {
     }
     CString::new(octets).unwrap_or_default()
 }
-
-const RESULTS: &std::ffi::CStr = c"Authentication-Results";
 
 /// RFC 5321 §4.5.3.1.5: a reply line has 512 octets at most, its codes included.
 const MAX_TEXT: usize = 450;

@@ -8,12 +8,12 @@
 use super::Service;
 use super::asking::{Asking, Broken};
 use super::client::{Client, Standing, is_skipped_by_name};
-use super::header::Header;
+use super::header::{Header, Removals};
 use super::overheard::Overheard;
 use super::settings::Settings;
 use crate::address::{Mailbox, ReversePath};
 use crate::auth::Evidence;
-use crate::auth::dkim::{BodyHasher, DkimEvidence};
+use crate::auth::dkim::{BodyHasher, BodyRequest, DkimEvidence};
 use crate::auth::inquiry::{
     Conclusion, EnvelopeAnswers, EnvelopeQuestion, HeaderAnswers, HeaderQuestion, HeaderSettings,
 };
@@ -89,8 +89,10 @@ pub struct Facts {
     pub bounces_a_report: bool,
     /// Octets of header and body so far.
     pub size: u64,
-    /// Places of the Authentication-Results fields to be removed, highest first.
-    pub forged: Vec<u32>,
+    /// Fields to be removed.
+    pub removals: Removals,
+    /// The hash of the relaxed body, once it is known, where the message may be held.
+    pub body: Option<[u8; 32]>,
 }
 
 enum Course {
@@ -210,7 +212,7 @@ impl<R: Resolver + 'static> Transaction<R> {
                 "header too large: fields left out"
             );
         }
-        let forged = self.header.forged();
+        let removals = self.header.removals();
         let size = self.header.octets();
         let fields = std::mem::take(&mut self.header).into_fields();
         if self.standing == Standing::Relay {
@@ -234,7 +236,8 @@ impl<R: Resolver + 'static> Transaction<R> {
                 nature,
                 bounces_a_report: is_null && !self.is_for_others,
                 size,
-                forged,
+                removals,
+                body: None,
             },
             course,
             overheard,
@@ -336,7 +339,8 @@ impl<R: Resolver + 'static> Transaction<R> {
             Some(_) => ClientAddress::Known,
             None => ClientAddress::HiddenByRelay,
         };
-        let (author, body) = (header.author().clone(), header.body_hasher());
+        let sealed = settings.can_hold().then_some(BodyRequest::RELAXED);
+        let (author, body) = (header.author().clone(), header.body_hasher(sealed));
         let (resolver, service) = (self.deadline(), Arc::clone(&self.service));
         let ask = async move {
             let answers = header.ask(&resolver, &service.keys).await;
@@ -398,7 +402,7 @@ impl<R: Resolver + 'static> Reading<R> {
         if let Some(overheard) = self.overheard {
             overheard.hand_over();
         }
-        let facts = self.facts;
+        let mut facts = self.facts;
         let inquiry = match self.course {
             Course::PassedOver(skip) => return Ok(Complete::PassedOver { facts, skip }),
             Course::TooLarge(author) => return Ok(too_large(facts, author)),
@@ -415,7 +419,9 @@ impl<R: Resolver + 'static> Reading<R> {
             };
             return Ok(Complete::PassedOver { facts, skip });
         }
-        let conclusion = question.conclude(envelope, header, inquiry.body.finish());
+        let body = inquiry.body.finish();
+        facts.body = body.whole(BodyRequest::RELAXED);
+        let conclusion = question.conclude(envelope, header, body);
         let evaluation = conclusion.evaluation.as_ref();
         Ok(Complete::Judged {
             situation: Situation::of(&conclusion.author, evaluation, inquiry.client),
@@ -443,7 +449,7 @@ impl Facts {
             message_id: self.message_id.clone(),
             list_id: self.list_id.clone(),
             size: self.size,
-            forged_results: u32::try_from(self.forged.len()).unwrap_or(u32::MAX),
+            forged_results: u32::try_from(self.removals.results.len()).unwrap_or(u32::MAX),
         }
     }
 }

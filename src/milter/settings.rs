@@ -11,6 +11,7 @@ use crate::message::HeaderField;
 use crate::message::authentication_results::claim::claims_to_be;
 use crate::message::received::{ReceivedClient, client_behind};
 use crate::policy::PolicySettings;
+use crate::site_key::SiteKey;
 use crate::store::OnFailure;
 use ipnet::IpNet;
 use std::fmt;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Everything that is set about one message: taken once, when it begins, exchanged whole at a reload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// `identity.authserv_id`, RFC 8601 §2.5.
     pub authserv_id: String,
@@ -36,6 +37,8 @@ pub struct Settings {
     pub local_parts: bool,
     /// Where our report mail is from, when reports are set up: `delivery.from`.
     pub report_from: Option<Mailbox>,
+    /// What verdict headers are sealed with; `None` only where nothing is held and nothing comes back.
+    pub site_key: Option<SiteKey>,
 }
 
 /// `[milter]`
@@ -127,7 +130,13 @@ impl Settings {
             on_store_failure: OnFailure::Tempfail,
             local_parts: false,
             report_from: None,
+            site_key: None,
         }
+    }
+
+    /// Whether any message may be held.
+    pub fn can_hold(&self) -> bool {
+        self.policy.can_hold()
     }
 
     /// Whether a recipient is the address that our report mail is from.

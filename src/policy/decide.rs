@@ -170,7 +170,7 @@ fn forged_results(selected: Option<Policy>) -> Decision {
             action,
             PolicyOverride {
                 kind: OverrideType::LocalPolicy,
-                comment: Some("too many forged Authentication-Results fields".to_owned()),
+                comment: Some("too many forged header fields".to_owned()),
             },
             Vec::new(),
         ),

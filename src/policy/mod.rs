@@ -92,6 +92,19 @@ pub struct PolicySettings {
     pub reject_code: String,
 }
 
+impl PolicySettings {
+    /// Whether any message may be held.
+    pub fn can_hold(&self) -> bool {
+        let failures = [self.on_reject, self.on_quarantine];
+        let authors = [
+            self.on_missing_author,
+            self.on_multiple_authors,
+            self.on_unparseable_author,
+        ];
+        failures.contains(&FailAction::Hold) || authors.contains(&AuthorAction::Hold)
+    }
+}
+
 impl Default for PolicySettings {
     fn default() -> Self {
         Self {

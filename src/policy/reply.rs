@@ -54,12 +54,12 @@ pub fn reply(
     }
 }
 
-/// To mail with more forged Authentication-Results fields than can be removed.
+/// To mail with more forged Authentication-Results fields and verdict headers than can be removed.
 pub fn too_many_forged_results(settings: &PolicySettings) -> Reply {
     Reply {
         code: 550,
         enhanced: settings.reject_code.clone(),
-        text: "Message carries too many forged Authentication-Results fields".to_owned(),
+        text: "Message carries too many forged header fields".to_owned(),
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
             (Situation::NoPolicy, None),
             (
                 Situation::ForgedResults { selected: None },
-                Some("550 5.7.1 Message carries too many forged Authentication-Results fields"),
+                Some("550 5.7.1 Message carries too many forged header fields"),
             ),
         ] {
             let text = reply(&decide(situation, &settings), Some(&domain), &settings)

@@ -6,14 +6,14 @@
 
 use super::destination::{BOUNCE, PlainAddress};
 use crate::domain::DomainName;
-use crate::site_key::{Purpose, SEAL_OCTETS, SiteKey};
+use crate::site_key::{Purpose, SEAL_OCTETS, SiteKey, parse_seal, seal_text};
 
 /// What a return path says it is about, not yet believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The number of the outbox entry.
     pub entry: i64,
-    seal: Vec<u8>,
+    seal: [u8; SEAL_OCTETS],
 }
 
 /// `bounce+ENTRY-SEAL@report_domain`; `None` only where the domain is too long for any address.
@@ -27,7 +27,7 @@ pub fn return_path(
         Purpose::ReturnPath,
         &parts(&entry.to_string(), recipient, report_domain),
     );
-    let seal: String = seal.iter().map(|octet| format!("{octet:02x}")).collect();
+    let seal = seal_text(&seal);
     PlainAddress::new(&format!("{BOUNCE}+{entry}-{seal}"), report_domain.clone())
 }
 
@@ -47,7 +47,7 @@ impl Claim {
             Some(entry).filter(|e| !e.is_empty() && e.bytes().all(|b| b.is_ascii_digit()))?;
         Some(Self {
             entry: entry.parse().ok()?,
-            seal: hexadecimal(seal)?,
+            seal: parse_seal(seal)?,
         })
     }
 
@@ -72,19 +72,6 @@ fn parts<'a>(
 ) -> [&'a str; 4] {
     let (local_part, domain) = (recipient.local_part(), recipient.domain().as_str());
     [entry, local_part, domain, report_domain.as_str()]
-}
-
-/// Exactly `SEAL_OCTETS` octets, in either case: MTAs may lower or raise it.
-fn hexadecimal(text: &str) -> Option<Vec<u8>> {
-    if text.len() != SEAL_OCTETS * 2 {
-        return None;
-    }
-    let digit = |b: u8| char::from(b).to_digit(16);
-    let octet = |pair: &[u8]| match pair {
-        [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
-        _ => None,
-    };
-    text.as_bytes().chunks(2).map(octet).collect()
 }
 
 #[cfg(test)]

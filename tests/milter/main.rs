@@ -9,6 +9,7 @@ mod daemon;
 #[path = "../support/dkim_signer.rs"]
 mod dkim_signer;
 mod faults;
+mod holding;
 mod hostile;
 mod limits;
 mod mail;

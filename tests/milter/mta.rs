@@ -35,7 +35,7 @@ pub struct Mail<'a> {
 /// The answer at the end of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Changes of the header, progress left out.
+    /// Changes of the header, and quarantine; progress left out.
     pub changes: Vec<Packet>,
     pub last: Packet,
 }
@@ -197,7 +197,7 @@ impl Session {
         loop {
             let packet = self.raw.try_read().await?;
             match packet.kind {
-                'h' | 'i' | 'm' => changes.push(packet),
+                'h' | 'i' | 'm' | 'q' => changes.push(packet),
                 'p' => {}
                 _ => {
                     return Ok(Answer {
@@ -287,15 +287,25 @@ impl Answer {
     pub fn results(&self) -> String {
         let inserted: Vec<_> = self.changes.iter().filter(|p| p.kind == 'i').collect();
         assert_eq!(inserted.len(), 1, "{:?}", self.summary());
-        let text = String::from_utf8(inserted[0].payload[4..].to_vec()).unwrap();
-        let (name, value) = text.split_once('\0').unwrap();
-        assert_eq!(name, "Authentication-Results");
-        assert_eq!(inserted[0].payload[..4], [0; 4]);
-        value.trim_end_matches('\0').to_owned()
+        self.inserted("Authentication-Results").unwrap()
+    }
+
+    /// The value of the field of this name that was inserted on top.
+    pub fn inserted(&self, name: &str) -> Option<String> {
+        self.changes.iter().find_map(|packet| {
+            let text = String::from_utf8_lossy(packet.payload.get(4..)?);
+            let (found, value) = text.trim_end_matches('\0').split_once('\0')?;
+            let on_top = packet.kind == 'i' && packet.payload.starts_with(&[0; 4]);
+            (on_top && found == name).then(|| value.to_owned())
+        })
     }
 }
 
 fn summary(packet: &Packet) -> String {
+    if packet.kind == 'q' {
+        let reason = packet.payload.strip_suffix(b"\0").unwrap();
+        return format!("q {}", String::from_utf8_lossy(reason));
+    }
     let (place, text) = packet.payload.split_at(4);
     let place = u32::from_be_bytes(place.try_into().unwrap());
     let text = String::from_utf8_lossy(text);

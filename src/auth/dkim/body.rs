@@ -22,6 +22,14 @@ pub struct BodyRequest {
     pub limit: Option<u64>,
 }
 
+impl BodyRequest {
+    /// The whole body in the form that survives most of what mail servers do to white space.
+    pub const RELAXED: Self = Self {
+        canon: Canon::Relaxed,
+        limit: None,
+    };
+}
+
 /// Takes the body in pieces of any size.
 pub struct BodyHasher {
     streams: Vec<Stream>,
@@ -109,6 +117,14 @@ impl BodyHashes {
     pub fn find(&self, request: BodyRequest) -> Option<BodyHash> {
         let mut found = self.found.iter();
         found.find(|(r, _)| *r == request).map(|(_, hash)| *hash)
+    }
+
+    /// The digest asked for by a request without a limit.
+    pub fn whole(&self, request: BodyRequest) -> Option<Sha256> {
+        match self.find(request)? {
+            BodyHash::Hashed { digest, .. } => Some(digest),
+            BodyHash::TooShort => None,
+        }
     }
 
     /// The canonical octets beyond `l=`, and whether the hash is the one a signature claims.
