@@ -58,14 +58,11 @@ enum Command {
     /// Aggregate reports: what is due, what they would say, building them now
     Report(report::Arguments),
     /// Run the daemon, all of it, in the foreground
-    #[command(after_help = RUN_HELP)]
-    Run,
+    Run(run::Arguments),
     /// Run what a mail host needs: the milter
-    #[command(after_help = RUN_HELP)]
-    Milter,
+    Milter(run::Arguments),
     /// Run what one host of many needs besides: building and sending reports
-    #[command(after_help = RUN_HELP)]
-    Schedule,
+    Schedule(run::Arguments),
     /// One screen: is it running, what came in today, what needs a hand
     Status(status::Arguments),
     /// Addresses and domains that get no reports, because mail to them fails
@@ -78,14 +75,6 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 no (a check said no, nothing was found), 2 usage or settings, 3 temporary
 (DNS, a busy store), 4 internal error.
 Times are UTC, RFC 3339. Colours only on a terminal, and never when NO_COLOR is set.";
-
-const RUN_HELP: &str = "\
-SIGTERM ends it when the mails in hand are finished; SIGHUP reloads the settings.
-The log goes to standard error, or to the journal with log.format = \"journald\".
-
-Examples:
-  alignd run --config /etc/alignd/alignd.toml    as systemd/alignd.service has it
-  alignd config check                            before it is started";
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,9 +139,9 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Messages(arguments) => messages::run(arguments, file),
         Command::Policy(arguments) => policy::run(arguments, file),
         Command::Report(arguments) => report::run(arguments, file),
-        Command::Run => run::run(Role::All, file),
-        Command::Milter => run::run(Role::Milter, file),
-        Command::Schedule => run::run(Role::Schedule, file),
+        Command::Run(arguments) => run::run(arguments, Role::All, file),
+        Command::Milter(arguments) => run::run(arguments, Role::Milter, file),
+        Command::Schedule(arguments) => run::run(arguments, Role::Schedule, file),
         Command::Status(arguments) => status::run(arguments, file),
         Command::Suppress(arguments) => suppress::run(arguments, file),
         Command::Why(arguments) => why::run(arguments, file),

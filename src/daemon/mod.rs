@@ -25,6 +25,7 @@ use crate::store::Store;
 use crate::time::{Clock, Timestamp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -40,6 +41,8 @@ pub struct Source {
     /// `None`: the usual place.
     pub file: Option<PathBuf>,
     pub host_name: String,
+    /// Instead of `metrics.listen`: two processes with the same settings can't both listen there.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// Which entrances a process has.
@@ -88,6 +91,9 @@ async fn serve(
 ) -> Result<(), StartError> {
     // Before anything that takes time: a signal must not end us halfway.
     let signals = Signals::new()?;
+    if let Some(address) = source.metrics_listen.or(config.metrics.listen) {
+        telemetry::start_metrics(address)?;
+    }
     let resolver = Arc::new(LiveResolver::new(&config.dns)?);
     let (settings, take_settings) = watch::channel(Arc::new(settings(&config)?));
     let (reporting, take_reporting) =
@@ -165,9 +171,6 @@ impl Receiving {
         resolver: &Arc<LiveResolver>,
         stopped: &watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
-        if let Some(address) = config.metrics.listen {
-            telemetry::start_metrics(address)?;
-        }
         let store = Store::open(&config.store, SystemClock.now())?;
         let listeners = milter::bind(&config.milter).await?;
         let service = service(settings, resolver.clone(), &store, bounces::start(config));

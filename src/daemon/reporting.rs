@@ -4,7 +4,7 @@ use super::{StartError, SystemClock};
 use crate::build_report::BuildSettings;
 use crate::config::Config;
 use crate::resolver::LiveResolver;
-use crate::schedule::{Opened, Reporting, Resting, Scheduler, Sending, TURN, WayOut};
+use crate::schedule::{Gauges, Opened, Reporting, Resting, Scheduler, Sending, TURN, WayOut};
 use crate::store::{Reports, StoreSettings};
 use crate::time::Clock;
 use std::sync::Arc;
@@ -74,6 +74,11 @@ pub fn start(
         turn: TURN,
         opened: Opened::default(),
     };
+    let gauges = Gauges {
+        settings: settings.clone(),
+        reports: reports.clone(),
+        clock: Arc::new(SystemClock),
+    };
     let scheduler = Scheduler {
         settings,
         resolver,
@@ -86,6 +91,7 @@ pub fn start(
     let mut tasks = JoinSet::new();
     tasks.spawn(scheduler.run(stopped.clone()));
     tasks.spawn(sending.run(stopped.clone()));
+    tasks.spawn(gauges.run(stopped.clone()));
     tasks.spawn(expire(reports, config.store.clone(), stopped));
     Ok(tasks)
 }

@@ -5,12 +5,15 @@
 //! done is in the store. Settings are read anew at every turn. RFC 9990 is `report`'s, the steps are
 //! `build_report`'s and `send_report`'s.
 //!
-//! - `destinations`: whom a report goes to, and when · `sending`: the loop's other half
+//! - `destinations`: whom a report goes to, and when · `sending`: the loop's other half · `gauges`: how it
+//!   stands
 
 mod destinations;
+mod gauges;
 mod sending;
 
 pub use destinations::LiveDestinations;
+pub use gauges::Gauges;
 pub use sending::{Opened, Sending, WayOut, WayOutError};
 
 use crate::build_report::{BuildError, BuildSettings, Builder, Built, look};

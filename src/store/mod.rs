@@ -32,9 +32,9 @@ pub use fold::{
 pub use handle::Store;
 pub use query::{Count, CountBy, Filter, SkipCount, SkipPair, StoreStats, Stored, Summary};
 pub use reports::{
-    Attempt, CameTo, Claimed, Covered, Destination, Finished, KeptReport, Lease, NewReport,
-    OutboxCounts, OutboxEntry, OutboxState, Range, ReportFilter, ReportNumber, ReportsExpired,
-    Standing, Suppression, Unconfirmed,
+    Attempt, CameTo, Claimed, Covered, Destination, Expired, Finished, InVain, KeptReport, Lease,
+    NewReport, OutboxCounts, OutboxEntry, OutboxState, Range, ReportFilter, ReportNumber,
+    ReportsExpired, Standing, Suppression, Unconfirmed,
 };
 pub use sqlite::fold::{Folded, Selection};
 pub use sqlite::list::Messages;

@@ -226,6 +226,28 @@ pub struct OutboxCounts {
     pub next_try: Option<Timestamp>,
 }
 
+/// Mails that were tried and wait to be tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InVain {
+    pub mails: u64,
+    /// The last try of any of them, and what was said to it.
+    pub last_try: Timestamp,
+    pub last_answer: String,
+    /// When the first of their reports was built.
+    pub oldest: Timestamp,
+    /// When another mail was last sent; `None`: not lately.
+    pub last_sent: Option<Timestamp>,
+}
+
+/// Mails that were given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    pub mails: u64,
+    /// The report of the last of them, and what was said to it.
+    pub last: ReportNumber,
+    pub last_answer: String,
+}
+
 /// A destination that the external check did not confirm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unconfirmed {

@@ -5,6 +5,7 @@ mod config;
 mod golden;
 mod help;
 mod manual;
+mod numbers;
 mod policy;
 mod ran;
 mod report;

@@ -6,6 +6,7 @@ mod misbehaviour;
 mod outbox;
 mod program;
 mod signing;
+mod status;
 mod window;
 
 #[path = "../support/dkim.rs"]

@@ -9,6 +9,8 @@ use alignd::store::{Store, StoreSettings};
 use alignd::time::{Timestamp, UtcDay};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -92,6 +94,7 @@ fn it_builds_by_itself_and_sends_when_told() {
     let process = Pid::from_raw(schedule.id().try_into().expect("a process id"));
     kill(process, Signal::SIGTERM).expect("it runs");
     assert!(schedule.wait().expect("it is our child").success());
+    gauges_are_served(&settings);
     let send = ["report", "send", "--now", "--format", "csv"];
     let sent = run(&settings, &send);
     let told = String::from_utf8_lossy(&sent.stdout);
@@ -103,4 +106,46 @@ fn it_builds_by_itself_and_sends_when_told() {
     assert_eq!(received[0].to, ["<dmarc-reports@b.example>"]);
     assert_eq!(run(&settings, &send).status.code(), Some(1));
     assert_eq!(server.received().len(), 1);
+}
+
+/// On its own it serves numbers too: one report waits, and no day is due any more.
+fn gauges_are_served(settings: &Path) {
+    let free = TcpListener::bind("127.0.0.1:0").expect("loopback can be bound");
+    let address = free.local_addr().expect("it is bound");
+    drop(free);
+    let mut schedule = alignd(
+        settings,
+        &["schedule", "--metrics-listen", &address.to_string()],
+    )
+    .stderr(Stdio::null())
+    .spawn()
+    .expect("the binary runs");
+    let page = wait::until("the gauges are set", || {
+        let page = scrape(address).ok()?;
+        page.contains("alignd_report_oldest").then_some(page)
+    });
+    schedule.kill().expect("it runs");
+    schedule.wait().expect("it is our child");
+    for line in [
+        "alignd_outbox_entries{state=\"to_verify\"} 0",
+        "alignd_outbox_entries{state=\"queued\"} 1",
+        "alignd_outbox_entries{state=\"refused\"} 0",
+        "alignd_outbox_entries{state=\"expired\"} 0",
+        "alignd_report_days_due 0",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line}: {page}");
+    }
+    let oldest = page
+        .lines()
+        .find_map(|line| line.strip_prefix("alignd_report_oldest_waiting_seconds "));
+    let oldest: f64 = oldest.and_then(|age| age.parse().ok()).expect("an age");
+    assert!(oldest > 0.0 && oldest < 3_600.0, "{oldest}");
+}
+
+fn scrape(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page)
 }

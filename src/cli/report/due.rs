@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
 }
 
 /// Days that have outcomes which may not be covered: those that are known, and those since.
-pub(super) fn days(
+pub(in crate::cli) fn days(
     reader: &Reader,
     reports: Option<&Reports>,
     now: Timestamp,

@@ -14,6 +14,8 @@ mod resend;
 mod send;
 mod show;
 
+pub(super) use due::days;
+
 use super::{Failure, Outcome};
 use crate::build_report::{BuildError, BuildSettings};
 use crate::config::Config;
@@ -82,7 +84,10 @@ pub(super) fn reports(config: &Config) -> Result<Option<Reports>, Failure> {
 }
 
 /// How far a day is covered, by policy domain.
-fn covered(reports: Option<&Reports>, day: UtcDay) -> Result<HashMap<String, i64>, Failure> {
+pub(super) fn covered(
+    reports: Option<&Reports>,
+    day: UtcDay,
+) -> Result<HashMap<String, i64>, Failure> {
     match reports {
         Some(reports) => Ok(reports.covered_to(day).map_err(BuildError::from)?),
         None => Ok(HashMap::new()),

@@ -38,8 +38,8 @@ pub(super) const REPORTS: Schema = Schema {
             include_str!("../migrations/sqlite-reports/0001_reports.sql"),
         ),
         (
-            "in_hand",
-            include_str!("../migrations/sqlite-reports/0002_in_hand.sql"),
+            "waiting",
+            include_str!("../migrations/sqlite-reports/0002_waiting.sql"),
         ),
     ],
     application_id: 0x616c_6772,

@@ -5,7 +5,7 @@
 //! use `spawn_blocking`. No transaction spans this file and `alignd.db`.
 //!
 //! - `claim`: leases · `keep`: spooling and keeping reports · `list`: reading them
-//! - `outbox`: what waits to be sent · `suppress`: destinations that are not to be used
+//! - `outbox`: what waits to be sent · `standing`: how much, and for how long · `suppress`: destinations that are not to be used
 //! - `turn`: who takes from the outbox just now · `expire`: retention
 
 mod claim;
@@ -13,6 +13,7 @@ mod expire;
 mod keep;
 mod list;
 mod outbox;
+mod standing;
 mod suppress;
 mod turn;
 

@@ -1,5 +1,7 @@
 //! `alignd status`: one screen for a person, with what is wrong and the next step.
 
+mod reports;
+
 use super::config::{Subject, look};
 use super::output::{Screen, Tone};
 use super::page::Page;
@@ -9,8 +11,7 @@ use crate::config::value::write_duration;
 use crate::config::{Config, Loaded};
 use crate::milter::SocketSpec;
 use crate::outcome::OutcomeState;
-use crate::report::period::fits;
-use crate::store::{Count, CountBy, Filter, OpenError, Reader, Reports, StoreStats};
+use crate::store::{Count, CountBy, Filter, OpenError, Reader, StoreStats};
 use crate::time::{Timestamp, UtcDay};
 use clap::Args;
 use nix::sys::statvfs::statvfs;
@@ -36,10 +37,11 @@ pub fn run(_: &Arguments, file: Option<&Path>) -> Outcome {
     let mut problems = Vec::new();
     page.heading(&format!("alignd {}", env!("CARGO_PKG_VERSION")))?;
     running(&loaded, &mut problems, &mut page)?;
-    match Reader::open(&loaded.config.store.path) {
+    let reader = Reader::open(&loaded.config.store.path);
+    match &reader {
         Ok(reader) => {
-            store(&reader, &loaded.config, &mut problems, &mut page)?;
-            today(&reader, now(), &mut problems, &mut page)?;
+            store(reader, &loaded.config, &mut problems, &mut page)?;
+            today(reader, now(), &mut problems, &mut page)?;
         }
         Err(error) => problems.push(Problem {
             next: match error {
@@ -56,7 +58,8 @@ pub fn run(_: &Arguments, file: Option<&Path>) -> Outcome {
             what: error.to_string(),
         }),
     }
-    reports(&loaded.config, now(), &mut page)?;
+    let reader = reader.as_ref().ok();
+    reports::reports(&loaded.config, reader, now(), &mut problems, &mut page)?;
     contradictions(&loaded, &mut problems)?;
     told(&problems, &mut page)?;
     screen.finish()?;
@@ -196,43 +199,6 @@ fn today(
         });
     }
     page.text("Accepted is unconfirmed: a filter behind alignd may have refused the message still.")
-}
-
-/// Whether reports are on, when they go, and what waits.
-fn reports(config: &Config, now: Timestamp, page: &mut Page<'_>) -> Result<(), Failure> {
-    page.heading("Reports")?;
-    let schedule = &config.report.schedule;
-    if !config.report.enabled {
-        page.item("sent", "none: report.enabled is false")?;
-    } else {
-        let window = schedule.opening(now);
-        let stands = match window.contains(now) {
-            true => format!("open until {}", window.end),
-            false => format!("opens at {}", window.begin),
-        };
-        let (hours, zone) = (schedule.window, schedule.zone);
-        page.item("sent", &format!("every night, {hours} {zone}: {stands}"))?;
-    }
-    // There is none before the first was built.
-    let Ok(reports) = Reports::open_existing(&config.store.path) else {
-        return Ok(());
-    };
-    let counts = reports.outbox_counts();
-    let counts = counts.map_err(|error| Failure::Temporary(error.to_string()))?;
-    let waiting = counts.queued.saturating_add(counts.to_verify);
-    let text = format!(
-        "{waiting} wait, {} refused, {} expired",
-        counts.refused, counts.expired
-    );
-    page.item("outbox", &text)?;
-    let (rate, window) = (config.delivery.rate, schedule.opening(now));
-    let room = fits(window, now, rate);
-    if waiting > room {
-        let text =
-            format!("{room} fit into the window at {rate} a minute; the rest waits for the next");
-        page.more(&text)?;
-    }
-    Ok(())
 }
 
 fn skips(reader: &Reader, day: UtcDay, page: &mut Page<'_>) -> Result<(), Failure> {
