@@ -8,7 +8,8 @@
 //! - formats, bytes to types and back: [`message`], [`dns`], [`site_key`]
 //! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
 //! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`]
-//! - adapters, one outside thing each: [`resolver`], [`store`], [`deliver`], [`key_file`], [`local_socket`]
+//! - adapters, one outside thing each: [`resolver`], [`store`], [`mta`], [`deliver`], [`key_file`],
+//!   [`local_socket`]
 //! - operations, the verbs of the program: [`build_report`], [`send_report`]
 //! - entrances, each with a loop of its own: [`milter`], [`schedule`], [`inbox`]
 //! - the root, which puts all of it together: [`config`], [`daemon`], [`cli`]
@@ -44,6 +45,7 @@ pub mod key_file;
 pub mod local_socket;
 pub mod message;
 pub mod milter;
+pub mod mta;
 pub mod outcome;
 pub mod policy;
 pub mod report;

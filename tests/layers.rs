@@ -24,6 +24,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("deliver", 4),
     ("key_file", 4),
     ("local_socket", 4),
+    ("mta", 4),
     ("resolver", 4),
     ("store", 4),
     ("build_report", 5),
