@@ -71,7 +71,8 @@ pub struct Outcome {
     pub detail: Option<String>,
     /// Who moved it, where a person or another program did.
     pub by: Option<String>,
-    /// With a release: the reason that a report gives in place of the decision's.
+    /// With a release: the reason that a report gives in place of the decision's; without one it is
+    /// `local_policy`.
     pub because: Option<PolicyOverride>,
 }
 

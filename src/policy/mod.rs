@@ -147,6 +147,14 @@ pub fn reasons_of_release(
     }
 }
 
+/// The reason of a release that nobody gave one for, such as one in the MTA's own queue.
+pub fn release_by_hand() -> PolicyOverride {
+    PolicyOverride {
+        kind: OverrideType::LocalPolicy,
+        comment: Some("released after review by the receiver".to_owned()),
+    }
+}
+
 /// What is done with a message. Made only by `follow` and `depart`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {

@@ -4,8 +4,9 @@
 //! queued. The SQL runs in the writer's thread (`sqlite::writer`).
 
 use crate::outcome::Outcome;
+use crate::store::change::{Change, ChangeError, Changed, MAX_CHANGES};
 use crate::store::error::{OpenError, RecordError};
-use crate::store::queue::{Expiry, Queue, Recording};
+use crate::store::queue::{Changing, Expiry, Queue, Recording};
 use crate::store::redact::without_local_parts;
 use crate::store::row::Row;
 use crate::store::sqlite::writer::{self, Writer};
@@ -26,6 +27,7 @@ struct Handle {
     queue: Arc<Queue>,
     /// Set when the writer's thread has ended.
     ended: watch::Receiver<bool>,
+    exceptions: watch::Receiver<u64>,
     wait: Duration,
     local_parts: bool,
     unanswered_at_start: u64,
@@ -38,10 +40,12 @@ impl Store {
         let mut writer = Writer::open(settings, now)?;
         let unanswered_at_start = writer.doubt_unanswered(now)?;
         let queue = Arc::new(Queue::new());
+        let exceptions = writer.exceptions();
         let ended = writer::start(writer, Arc::clone(&queue))?;
         Ok(Self(Arc::new(Handle {
             queue,
             ended,
+            exceptions,
             wait: settings.wait,
             local_parts: settings.local_parts,
             unanswered_at_start,
@@ -87,6 +91,31 @@ impl Store {
         if !self.0.queue.confirm(id, outcome) {
             writer::count_lost_confirmations(1);
         }
+    }
+
+    /// Changes outcomes and exceptions: all of it in one transaction, or nothing. `Ok` means that it is on
+    /// the disk; there is one answer for each change, in order. What was so before is no error, and the
+    /// rest is done: a call that was interrupted can be repeated. Seen by it is what was recorded and
+    /// confirmed before. Waits at most `store.wait`.
+    pub async fn change(&self, changes: Vec<Change>) -> Result<Vec<Changed>, ChangeError> {
+        if changes.len() > MAX_CHANGES {
+            return Err(ChangeError::TooMany);
+        }
+        let (done, answer) = oneshot::channel();
+        let handed_over = self.0.queue.change(Changing { changes, done });
+        handed_over.map_err(ChangeError::Store)?;
+        match tokio::time::timeout(self.0.wait, answer).await {
+            Ok(Ok(result)) => result,
+            // The writer's thread is gone, and the changes with it.
+            Ok(Err(_)) => Err(ChangeError::Store(RecordError::Closed)),
+            Err(_) => Err(ChangeError::Store(RecordError::Late)),
+        }
+    }
+
+    /// Tells of every change of the exceptions, once it is on the disk, by counting up. Whoever decides by
+    /// them then reads them anew.
+    pub fn exceptions_changed(&self) -> watch::Receiver<u64> {
+        self.0.exceptions.clone()
     }
 
     /// Counts a message that was passed over. Written like a confirmation; a crash may lose the

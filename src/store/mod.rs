@@ -9,10 +9,12 @@
 //!
 //! - `handle`: [`Store`] · `queue`: what waits for the writer, bounded · `error`
 //! - `row`: a verdict as the writer takes it · `wire`, `shared`: its JSON · `redact`: local parts
+//! - `change`: what an operator changes
 //! - `query`: what a reader may ask and gets · `fold`: what a day has to report
 //! - `reports`: what is kept of reports, and of where they go
 //! - `sqlite`: the connections, the migrations, the writer's thread, the queries
 
+mod change;
 mod error;
 mod fold;
 mod handle;
@@ -25,6 +27,9 @@ mod shared;
 mod sqlite;
 mod wire;
 
+pub use change::{
+    Change, ChangeError, Changed, ExceptionId, MAX_CHANGES, MAX_EXCEPTIONS, NewException,
+};
 pub use error::{OpenError, ReadError, RecordError, ReportsError};
 pub use fold::{
     Include, LastRecord, MAX_POLICIES, Numbered, Pending, PendingDomain, Summary as DaySummary,

@@ -5,6 +5,7 @@
 
 use crate::domain::DomainName;
 use crate::outcome::Outcome;
+use crate::store::change::{Change, ChangeError, Changed};
 use crate::store::error::RecordError;
 use crate::store::row::Row;
 use crate::store::{Skip, SkipReason};
@@ -38,6 +39,12 @@ pub(super) struct Recording {
     pub done: oneshot::Sender<Result<(), RecordError>>,
 }
 
+/// Changes that belong together, and whoever waits for them.
+pub(super) struct Changing {
+    pub changes: Vec<Change>,
+    pub done: oneshot::Sender<Result<Vec<Changed>, ChangeError>>,
+}
+
 /// A job of its own, done between groups.
 pub(super) struct Expiry {
     pub now: Timestamp,
@@ -50,6 +57,7 @@ pub(super) struct Batch {
     pub recordings: Vec<Recording>,
     pub confirmations: Vec<(VerdictId, Outcome)>,
     pub skips: Skips,
+    pub changing: Vec<Changing>,
     pub expiries: Vec<Expiry>,
     /// Nothing will come after this.
     pub closed: bool,
@@ -67,6 +75,7 @@ struct Waiting {
     recordings: VecDeque<Recording>,
     confirmations: Vec<(VerdictId, Outcome)>,
     skips: Skips,
+    changing: VecDeque<Changing>,
     expiries: Vec<Expiry>,
     closed: bool,
     /// When the first of what nobody waits for came.
@@ -120,6 +129,21 @@ impl Queue {
         let mut waiting = self.lock();
         waiting.skips.add(skip);
         self.ride(waiting);
+    }
+
+    /// Hands changes over.
+    pub fn change(&self, changing: Changing) -> Result<(), RecordError> {
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return Err(RecordError::Closed);
+        }
+        if waiting.changing.len() >= MAX_CHANGING {
+            return Err(RecordError::QueueFull);
+        }
+        waiting.changing.push_back(changing);
+        drop(waiting);
+        self.wake.notify_one();
+        Ok(())
     }
 
     /// Hands a job over.
@@ -204,23 +228,34 @@ impl Queue {
     }
 }
 
+/// Calls with changes that may wait.
+const MAX_CHANGING: usize = 1_024;
+
+/// Of those, what goes between two groups of verdicts: each costs an fsync.
+const CHANGING_AT_ONCE: usize = 4;
+
 /// Expiries that may wait: one runs, one is asked for again.
 const MAX_EXPIRIES: usize = 2;
 
 impl Waiting {
     fn is_urgent(&self) -> bool {
-        self.closed || !self.recordings.is_empty() || !self.expiries.is_empty()
+        self.closed
+            || !self.recordings.is_empty()
+            || !self.changing.is_empty()
+            || !self.expiries.is_empty()
     }
 
     fn take(&mut self) -> Batch {
         self.riding_since = None;
         let group = self.recordings.len().min(MAX_GROUP);
+        let changing = self.changing.len().min(CHANGING_AT_ONCE);
         Batch {
             recordings: self.recordings.drain(..group).collect(),
             confirmations: std::mem::take(&mut self.confirmations),
             skips: std::mem::take(&mut self.skips),
+            changing: self.changing.drain(..changing).collect(),
             expiries: std::mem::take(&mut self.expiries),
-            closed: self.closed && self.recordings.is_empty(),
+            closed: self.closed && self.recordings.is_empty() && self.changing.is_empty(),
         }
     }
 }

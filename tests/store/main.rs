@@ -6,6 +6,7 @@ mod plain_verdict;
 mod verdicts;
 
 mod ask;
+mod change;
 mod fold;
 mod keep;
 mod open;

@@ -114,6 +114,9 @@ async fn a_later_and_an_earlier_schema() {
 const UNDO: &str = "
     ALTER TABLE outcome DROP COLUMN who;
     ALTER TABLE outcome DROP COLUMN evaluated;
+    DROP TABLE exception;
+    DROP TABLE exception_event;
+    DROP TABLE rule_use;
     DROP TABLE skip;
     DROP TABLE skip_domain;
     DELETE FROM migration WHERE version > 1";

@@ -26,6 +26,10 @@ pub(super) const VERDICTS: Schema = Schema {
         ),
         ("skips", include_str!("../migrations/sqlite/0002_skips.sql")),
         ("held", include_str!("../migrations/sqlite/0003_held.sql")),
+        (
+            "exceptions",
+            include_str!("../migrations/sqlite/0004_exceptions.sql"),
+        ),
     ],
     application_id: 0x616c_676e,
 };

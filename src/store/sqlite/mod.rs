@@ -4,10 +4,12 @@
 //! writer, nor it them.
 //!
 //! - `migrate`: the schema · `dictionary`: contents stored once · `write`: one verb per function
+//! - `change`: what operators change
 //! - `writer`: the thread · `expire`: retention
 //! - `read`, `list`: the reader · `rebuild`: rows to verdicts
 //! - `fold`: days to the rows of reports · `reports`: `reports.db`
 
+mod change;
 mod dictionary;
 mod expire;
 pub(super) mod fold;

@@ -5,7 +5,7 @@
 use crate::auth::dmarc::{Policy, PublishedPolicy, Record};
 use crate::domain::DomainName;
 use crate::outcome::{IllegalMove, Outcome, OutcomeSource, OutcomeState};
-use crate::policy::{Disposition, PolicyOverride, reasons_of_release};
+use crate::policy::{Disposition, PolicyOverride, reasons_of_release, release_by_hand};
 use crate::store::SkipReason;
 use crate::store::row::{self, Row};
 use crate::store::shared::{self, Digest, Document};
@@ -395,18 +395,37 @@ pub(super) fn confirm(
         Ok(false) => return Ok(Confirmed::Unchanged),
         Err(illegal) => return Ok(Confirmed::Illegal(illegal)),
     }
-    let evaluated = match &outcome.because {
-        Some(because) => Some(dictionaries.evaluated_as_released(
-            c,
-            evaluated,
-            because,
-            outcome.at.day().number(),
-        )?),
-        None => None,
+    let evaluated = match outcome.state {
+        OutcomeState::Released => {
+            let because = outcome.because.clone().unwrap_or_else(release_by_hand);
+            let day = outcome.at.day().number();
+            Some(dictionaries.evaluated_as_released(c, evaluated, &because, day)?)
+        }
+        OutcomeState::Answering
+        | OutcomeState::Accepted
+        | OutcomeState::Held
+        | OutcomeState::Deleted
+        | OutcomeState::Rejected
+        | OutcomeState::Tempfailed
+        | OutcomeState::RefusedLater
+        | OutcomeState::Unknown => None,
     };
     insert_outcome(c, number, outcome, policy_domain, evaluated)?;
-    c.prepare_cached("DELETE FROM awaiting WHERE verdict = ?1")?
-        .execute([number])?;
+    match outcome.state {
+        OutcomeState::Held => c
+            .prepare_cached("INSERT OR REPLACE INTO awaiting (verdict, state) VALUES (?1, ?2)")?
+            .execute(params![number, outcome.state.as_str()])?,
+        OutcomeState::Answering
+        | OutcomeState::Accepted
+        | OutcomeState::Released
+        | OutcomeState::Deleted
+        | OutcomeState::Rejected
+        | OutcomeState::Tempfailed
+        | OutcomeState::RefusedLater
+        | OutcomeState::Unknown => c
+            .prepare_cached("DELETE FROM awaiting WHERE verdict = ?1")?
+            .execute([number])?,
+    };
     Ok(Confirmed::Moved)
 }
 

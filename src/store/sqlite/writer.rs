@@ -6,8 +6,10 @@
 
 use crate::outcome::{IllegalMove, Outcome, OutcomeSource, OutcomeState};
 use crate::store::StoreSettings;
+use crate::store::change::ChangeError;
 use crate::store::error::{OpenError, RecordError};
-use crate::store::queue::{Batch, Queue, Recording, Skips};
+use crate::store::queue::{Batch, Changing, Queue, Recording, Skips};
+use crate::store::sqlite::change::{self, Undone};
 use crate::store::sqlite::expire::Expiring;
 use crate::store::sqlite::migrate::VERDICTS;
 use crate::store::sqlite::write::{self, Confirmed, Dictionaries, PairsOfDay};
@@ -30,6 +32,8 @@ pub(in crate::store) struct Writer {
     pairs: PairsOfDay,
     keep: Duration,
     expiring: Option<Expiring>,
+    /// Counts the changes of exceptions.
+    exceptions: watch::Sender<u64>,
     /// Checkpoint when the log has this many pages.
     checkpoint_at: i64,
     /// The last commit failed: said once.
@@ -110,10 +114,16 @@ impl Writer {
             pairs: PairsOfDay::default(),
             keep: settings.keep_messages,
             expiring: None,
+            exceptions: watch::Sender::new(0),
             checkpoint_at: CHECKPOINT_PAGES,
             in_trouble: false,
             _lock: lock,
         })
+    }
+
+    /// Tells of changes of the exceptions.
+    pub fn exceptions(&self) -> watch::Receiver<u64> {
+        self.exceptions.subscribe()
     }
 
     /// Makes `unknown` what a crash left `answering`, and tells how many that were.
@@ -154,10 +164,15 @@ impl Writer {
                 None => queue.take(),
             };
             let closed = batch.closed;
+            let changing = std::mem::take(&mut batch.changing);
             for expiry in batch.expiries.drain(..) {
                 Expiring::add(&mut self.expiring, expiry, self.keep);
             }
             self.write(batch, queue);
+            // After the verdicts and confirmations that came before them.
+            for changing in changing {
+                self.change(changing);
+            }
             if closed {
                 return;
             }
@@ -253,6 +268,34 @@ impl Writer {
         let refused = riders.write(&transaction, &mut self.dictionaries, &mut self.pairs)?;
         transaction.commit()?;
         Ok((written, refused))
+    }
+
+    fn change(&mut self, changing: Changing) {
+        let changed = change::change(
+            &mut self.connection,
+            &mut self.dictionaries,
+            &changing.changes,
+        );
+        if changed.is_err() {
+            self.dictionaries.forget();
+        }
+        let result = match changed {
+            Ok(changed) => {
+                self.note_success();
+                if changed.iter().any(|changed| changed.is_of_exceptions()) {
+                    self.exceptions
+                        .send_modify(|count| *count = count.wrapping_add(1));
+                }
+                Ok(changed)
+            }
+            Err(Undone::Refused(refused)) => Err(refused),
+            Err(Undone::Sqlite(error)) => {
+                self.note_failure(&error);
+                Err(ChangeError::Store(RecordError::new(&self.path, &error)))
+            }
+        };
+        // Whoever waited may have gone.
+        _ = changing.done.send(result);
     }
 
     fn note_failure(&mut self, error: &rusqlite::Error) {
