@@ -114,7 +114,9 @@ impl OutcomeState {
             (Answering, Accepted | Held | Rejected | Tempfailed) => matches!(source, Reply | Log),
             (Answering, Unknown) => matches!(source, Reply | Restart),
             (Unknown, Held) => matches!(source, Log | Operator | Queue),
-            (Unknown, Accepted | Rejected | Tempfailed | RefusedLater | Released | Deleted) => {
+            // Its verdict header proves that it was held.
+            (Unknown, Released) => matches!(source, Log | Operator | Reinjected),
+            (Unknown, Accepted | Rejected | Tempfailed | RefusedLater | Deleted) => {
                 matches!(source, Log | Operator)
             }
             (Accepted | Released, Held) => matches!(source, Log | Operator | Queue),
@@ -195,6 +197,8 @@ mod tests {
             (Answering, Held, OutcomeSource::Reply, true),
             (Held, Released, OutcomeSource::Operator, true),
             (Held, Released, OutcomeSource::Reinjected, true),
+            (Unknown, Released, OutcomeSource::Reinjected, true),
+            (Unknown, Accepted, OutcomeSource::Reinjected, false),
             (Held, Released, OutcomeSource::Reply, false),
             (Held, Accepted, OutcomeSource::Log, false),
             (Held, Deleted, OutcomeSource::Expiry, true),

@@ -17,6 +17,7 @@ use crate::auth::spf::SpfOutcome;
 use crate::auth::{DkimResult, DmarcResult, IprevResult, SpfEvidence, SpfResult};
 use crate::outcome::{Outcome, OutcomeState};
 use crate::policy::{Action, Decision};
+use crate::store::CameBack;
 use crate::verdict::{Envelope, MessageFacts, Verdict};
 
 /// Everything from the evidence to the header.
@@ -113,6 +114,13 @@ pub fn history(outcomes: &[Outcome], page: &mut Page<'_>) -> Result<(), Failure>
         )?;
     }
     Ok(())
+}
+
+/// That it came back with its verdict header, and was not judged again.
+pub fn came_back(back: &CameBack, page: &mut Page<'_>) -> Result<(), Failure> {
+    let queue_id = back.queue_id.as_deref().unwrap_or("none");
+    page.item("came back", &format!("{}, queue id {queue_id}", back.at))?;
+    page.more("from trust.reinject with its verdict header, which is used up: not judged again")
 }
 
 /// One name asked for a policy, with what was found and what is wrong in it.

@@ -15,6 +15,7 @@ use crate::domain::DomainName;
 use crate::message::author::Author;
 use crate::outcome::Outcome;
 use crate::policy::PolicyOverride;
+use crate::store::CameBack;
 use crate::verdict::{Envelope, MessageFacts, Verdict};
 use serde::Serialize;
 
@@ -58,11 +59,20 @@ pub struct Stored<'a> {
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcomes: Option<Vec<History<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    came_back: Option<Back<'a>>,
     /// The report that counts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<Report>,
     #[serde(flatten)]
     judged: Judged<'a>,
+}
+
+/// It came back with its verdict header.
+#[derive(Debug, Serialize)]
+struct Back<'a> {
+    at: String,
+    queue_id: Option<&'a str>,
 }
 
 /// With one of `report_id` and `why_not`.
@@ -263,9 +273,19 @@ impl<'a> Stored<'a> {
             weight: verdict.weight.as_str(),
             outcome: outcomes.last().map(|outcome| outcome.state.as_str()),
             outcomes: history.then(|| outcomes.iter().map(past).collect()),
+            came_back: None,
             report: None,
             judged: Judged::of(verdict),
         }
+    }
+
+    /// With when it came back, if it did.
+    pub fn with_return(mut self, came_back: Option<&'a CameBack>) -> Self {
+        self.came_back = came_back.map(|back| Back {
+            at: back.at.to_string(),
+            queue_id: back.queue_id.as_deref(),
+        });
+        self
     }
 
     /// With the report that counts it, or why none does.

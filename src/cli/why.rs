@@ -46,8 +46,9 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     if arguments.json {
         for stored in &found {
             let traced = traced(&config, &reader, stored)?;
-            let stored = json::Stored::of(&stored.verdict, &stored.outcomes, true);
-            screen.json(&stored.with_report(&traced))?;
+            let said = json::Stored::of(&stored.verdict, &stored.outcomes, true);
+            let said = said.with_return(stored.came_back.as_ref());
+            screen.json(&said.with_report(&traced))?;
         }
     } else {
         let traced = traced(&config, &reader, newest)?;
@@ -86,6 +87,9 @@ fn page(
     explain::message(&verdict.message, page)?;
     explain::verdict(verdict, page)?;
     explain::history(&stored.outcomes, page)?;
+    if let Some(back) = &stored.came_back {
+        explain::came_back(back, page)?;
+    }
     page.heading("Report")?;
     page.text(&sentences::report(traced))?;
     if !older.is_empty() {

@@ -79,6 +79,7 @@ fn trust(s: &mut Section<'_, '_>, d: TrustSettings) -> TrustSettings {
         skip_hosts: s.or("skip_hosts", d.skip_hosts, |v| v.list(host)),
         skip_mail_from: s.or("skip_mail_from", d.skip_mail_from, |v| v.list(sender)),
         relays: s.or("relays", d.relays, |v| v.list(|v| v.network())),
+        reinject: s.or("reinject", d.reinject, |v| v.list(|v| v.network())),
         strip_results_of: s.or("strip_results_of", d.strip_results_of, |v| {
             v.list(authserv_id)
         }),

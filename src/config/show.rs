@@ -77,6 +77,7 @@ fn trust(config: &Config) -> Written {
         ("skip_hosts", list(&s.skip_hosts)),
         ("skip_mail_from", list(&s.skip_mail_from)),
         ("relays", list(&s.relays)),
+        ("reinject", list(&s.reinject)),
         ("strip_results_of", list(&s.strip_results_of)),
     ]
 }

@@ -240,10 +240,10 @@ fn settings(config: &Config) -> Result<Settings, KeyError> {
     })
 }
 
-/// The key for verdict headers: made where mail may be held; else taken if it is there.
+/// The key for verdict headers: made where mail may be held or come back; else taken if it is there.
 fn site_key(config: &Config) -> Result<Option<SiteKey>, KeyError> {
     let path = &config.identity.site_key;
-    if config.policy.can_hold() {
+    if config.policy.can_hold() || !config.trust.reinject.is_empty() {
         key_file::open_or_make(path).map(Some)
     } else {
         Ok(key_file::open(path).ok())

@@ -282,13 +282,16 @@ async fn end_of_message<R: Resolver + 'static>(cx: &mut EomContext<Conversation<
 
 /// Finishes a message, whatever happens.
 async fn answer<R: Resolver + 'static>(
-    reading: Reading<R>,
+    mut reading: Reading<R>,
     actions: &EomActions,
     link: &Link,
 ) -> Answer {
     let queue_id = reading.facts().envelope.queue_id.clone();
     let service = Arc::clone(reading.service());
     let work = async {
+        if let Some(answer) = reading.returned().await {
+            return Ok(answer);
+        }
         let complete = reading.complete().await.map_err(|broken| broken.0)?;
         judge(complete, &service)
             .await

@@ -105,6 +105,11 @@ impl Client {
         self.is_in(&trust.networks) || self.is_in(&trust.relays)
     }
 
+    /// Whether mail that it hands over may bear a verdict header of ours.
+    pub fn may_return(&self, trust: &TrustSettings) -> bool {
+        self.is_in(&trust.reinject)
+    }
+
     fn is_in(&self, networks: &[ipnet::IpNet]) -> bool {
         self.address
             .is_some_and(|address| networks.iter().any(|network| network.contains(&address)))

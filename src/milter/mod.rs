@@ -3,7 +3,8 @@
 //! From the wire upwards: `listener` and `accept` (sockets, the loop), `packet` and `stream` (octets
 //! below indymilter), `link` (what a connection's stream and callbacks share), `negotiate`, `callbacks`
 //! (translation), `client` and `header` (what an MTA says), `session` (a message's stages), `asking`
-//! (look-ups under way), `judge` (decide, record, answer), `reply` (the answer as milter actions).
+//! (look-ups under way), `judge` (decide, record, answer), `reply` (the answer as milter actions), `returning` (mail that
+//! comes back with its verdict).
 //! `settings` is what the operator says about all of it.
 //!
 //! Reaches DNS through the resolver it is given and writes to the store; reads no configuration.
@@ -20,6 +21,7 @@ mod negotiate;
 mod overheard;
 mod packet;
 mod reply;
+mod returning;
 mod session;
 pub mod settings;
 mod stream;

@@ -9,7 +9,9 @@ use super::Service;
 use super::asking::{Asking, Broken};
 use super::client::{Client, Standing, is_skipped_by_name};
 use super::header::{Header, Removals};
+use super::judge::Answer;
 use super::overheard::Overheard;
+use super::returning::Returning;
 use super::settings::Settings;
 use crate::address::{Mailbox, ReversePath};
 use crate::auth::Evidence;
@@ -55,6 +57,7 @@ pub struct Transaction<R> {
     begun: Begun,
     standing: Standing,
     is_believed: bool,
+    may_return: bool,
     envelope: Envelope,
     recipient_domains: HashSet<DomainName>,
     /// A recipient so far was none that only what comes of our report mail is sent to.
@@ -72,6 +75,7 @@ pub struct Reading<R> {
     facts: Facts,
     course: Course,
     overheard: Option<Overheard>,
+    returning: Option<Returning>,
 }
 
 /// What is known of a message whatever is done with it.
@@ -144,6 +148,7 @@ impl Connection {
                 .client
                 .standing(authenticated, &mail_from, &settings.trust),
             is_believed: self.client.is_believed(&settings.trust),
+            may_return: self.client.may_return(&settings.trust),
             envelope: Envelope {
                 queue_id,
                 client: self.client.address,
@@ -221,6 +226,7 @@ impl<R: Resolver + 'static> Transaction<R> {
         let is_null = self.envelope.mail_from == ReversePath::Null;
         let nature = nature(&fields, is_null);
         let overheard = self.overhear(is_null, &fields);
+        let returning = self.may_return.then(|| Returning::begin(&fields)).flatten();
         let course = match self.standing {
             Standing::PassedOver(reason) => Course::PassedOver(self.skip(reason, &fields)),
             Standing::Judged | Standing::Relay => Course::Judged(Box::new(self.inquire(&fields))),
@@ -241,6 +247,7 @@ impl<R: Resolver + 'static> Transaction<R> {
             },
             course,
             overheard,
+            returning,
         };
         reading.check_size();
         reading
@@ -366,12 +373,15 @@ impl<R: Resolver + 'static> Reading<R> {
         if let Some(overheard) = &mut self.overheard {
             overheard.body(octets);
         }
+        if let Some(returning) = &mut self.returning {
+            returning.body(octets);
+        }
         self.check_size();
     }
 
     /// Whether nothing needs the rest of the body, not even its size.
     pub fn is_done_with_body(&self) -> bool {
-        if self.overheard.as_ref().is_some_and(|o| !o.is_done()) {
+        if self.returning.is_some() || self.overheard.as_ref().is_some_and(|o| !o.is_done()) {
             return false;
         }
         match &self.course {
@@ -395,6 +405,12 @@ impl<R: Resolver + 'static> Reading<R> {
 
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The end of the message, where it came back with its verdict; `None`: it is to be judged.
+    pub async fn returned(&mut self) -> Option<Answer> {
+        let returning = self.returning.take()?;
+        returning.answer(&self.facts, &self.service).await
     }
 
     /// The end of the message: waits for what was asked.

@@ -74,6 +74,8 @@ pub struct TrustSettings {
     pub skip_mail_from: Vec<SenderPattern>,
     /// Hosts that hand mail over for others: the client is the one they name in Received.
     pub relays: Vec<IpNet>,
+    /// Hosts from which mail comes back with its verdict header.
+    pub reinject: Vec<IpNet>,
     /// Further authserv-ids of ours.
     pub strip_results_of: Vec<String>,
 }
@@ -262,6 +264,7 @@ impl Default for TrustSettings {
             skip_hosts: Vec::new(),
             skip_mail_from: Vec::new(),
             relays: Vec::new(),
+            reinject: Vec::new(),
             strip_results_of: Vec::new(),
         }
     }

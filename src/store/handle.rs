@@ -6,11 +6,11 @@
 use crate::outcome::Outcome;
 use crate::store::change::{Change, ChangeError, Changed, MAX_CHANGES};
 use crate::store::error::{OpenError, RecordError};
-use crate::store::queue::{Changing, Expiry, Queue, Recording};
+use crate::store::queue::{Changing, Expiry, Queue, Recording, Returning};
 use crate::store::redact::without_local_parts;
 use crate::store::row::Row;
 use crate::store::sqlite::writer::{self, Writer};
-use crate::store::{Skip, StoreSettings};
+use crate::store::{CameBack, Skip, StoreSettings, TakenBack};
 use crate::time::Timestamp;
 use crate::verdict::{Verdict, VerdictId};
 use std::fmt;
@@ -122,6 +122,20 @@ impl Store {
     /// counts of the last 50 ms.
     pub fn count_skip(&self, skip: Skip) {
         self.0.queue.count_skip(skip);
+    }
+
+    /// Uses the verdict header of a message that came back. Every header can be used once: of several at
+    /// the same time exactly one is [`TakenBack::Taken`], and that is on the disk. A message that was held,
+    /// or of which nobody knows, is then released (`OutcomeSource::Reinjected`); for one that is known to
+    /// have left the hold queue, or to have been accepted, it is noted. Waits at most `store.wait`; after
+    /// [`RecordError::Late`] the header may be used up nevertheless.
+    pub async fn take_back(&self, id: VerdictId, back: CameBack) -> Result<TakenBack, RecordError> {
+        let (done, answer) = oneshot::channel();
+        self.0.queue.take_back(Returning { id, back, done })?;
+        match tokio::time::timeout(self.0.wait, answer).await {
+            Ok(answer) => answer.unwrap_or(Err(RecordError::Closed)),
+            Err(_) => Err(RecordError::Late),
+        }
     }
 
     /// Deletes the verdicts that are older than `store.keep_messages` at `now`, in slices between the

@@ -47,6 +47,7 @@ pub use sqlite::read::{BackupError, Reader};
 pub use sqlite::reports::{LEASE, PER_HOST, Reports, Turn};
 
 use crate::domain::DomainName;
+use crate::outcome::OutcomeState;
 use crate::time::Timestamp;
 use crate::word::words;
 use std::path::PathBuf;
@@ -96,6 +97,25 @@ pub struct Skip {
     pub recipient_domains: Vec<DomainName>,
 }
 
+/// A message that came back with its verdict header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CameBack {
+    pub at: Timestamp,
+    /// Under which the MTA has it now.
+    pub queue_id: Option<String>,
+}
+
+/// What [`Store::take_back`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakenBack {
+    /// It is used now, and on the disk: the message has its verdict.
+    Taken,
+    UsedBefore,
+    /// A message at this state doesn't come back.
+    NotOut(OutcomeState),
+    UnknownVerdict,
+}
+
 words! {
     /// Why a message was passed over.
     SkipReason {
@@ -107,6 +127,8 @@ words! {
         SkipMailFrom = "skip_mail_from",
         /// Submitted on this host, without SMTP.
         LocalSubmission = "local_submission",
+        /// It came back with its verdict header.
+        Reinjected = "reinjected",
     }
 }
 

@@ -7,7 +7,7 @@ use crate::auth::dmarc::Policy;
 use crate::domain::DomainName;
 use crate::outcome::{Outcome, OutcomeState};
 use crate::policy::{Action, Cause, Disposition};
-use crate::store::SkipReason;
+use crate::store::{CameBack, SkipReason};
 use crate::time::{Timestamp, UtcDay};
 use crate::verdict::{Verdict, VerdictId};
 use crate::word::words;
@@ -67,6 +67,8 @@ pub struct Stored {
     pub verdict: Verdict,
     /// Oldest first; the last one holds.
     pub outcomes: Vec<Outcome>,
+    /// It came back with its verdict header, and was not judged again.
+    pub came_back: Option<CameBack>,
 }
 
 words! {

@@ -8,7 +8,7 @@ use crate::outcome::Outcome;
 use crate::store::change::{Change, ChangeError, Changed};
 use crate::store::error::RecordError;
 use crate::store::row::Row;
-use crate::store::{Skip, SkipReason};
+use crate::store::{CameBack, Skip, SkipReason, TakenBack};
 use crate::time::{Timestamp, UtcDay};
 use crate::verdict::VerdictId;
 use std::collections::{HashMap, VecDeque};
@@ -51,6 +51,13 @@ pub(super) struct Expiry {
     pub done: oneshot::Sender<Result<u64, RecordError>>,
 }
 
+/// A verdict header to be used, and whoever waits for it.
+pub(super) struct Returning {
+    pub id: VerdictId,
+    pub back: CameBack,
+    pub done: oneshot::Sender<Result<TakenBack, RecordError>>,
+}
+
 /// What the writer takes at once.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -58,6 +65,7 @@ pub(super) struct Batch {
     pub confirmations: Vec<(VerdictId, Outcome)>,
     pub skips: Skips,
     pub changing: Vec<Changing>,
+    pub returning: Vec<Returning>,
     pub expiries: Vec<Expiry>,
     /// Nothing will come after this.
     pub closed: bool,
@@ -76,6 +84,7 @@ struct Waiting {
     confirmations: Vec<(VerdictId, Outcome)>,
     skips: Skips,
     changing: VecDeque<Changing>,
+    returning: Vec<Returning>,
     expiries: Vec<Expiry>,
     closed: bool,
     /// When the first of what nobody waits for came.
@@ -141,6 +150,21 @@ impl Queue {
             return Err(RecordError::QueueFull);
         }
         waiting.changing.push_back(changing);
+        drop(waiting);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Hands a verdict header over.
+    pub fn take_back(&self, returning: Returning) -> Result<(), RecordError> {
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return Err(RecordError::Closed);
+        }
+        if waiting.returning.len() >= MAX_WAITING {
+            return Err(RecordError::QueueFull);
+        }
+        waiting.returning.push(returning);
         drop(waiting);
         self.wake.notify_one();
         Ok(())
@@ -242,6 +266,7 @@ impl Waiting {
         self.closed
             || !self.recordings.is_empty()
             || !self.changing.is_empty()
+            || !self.returning.is_empty()
             || !self.expiries.is_empty()
     }
 
@@ -254,6 +279,7 @@ impl Waiting {
             confirmations: std::mem::take(&mut self.confirmations),
             skips: std::mem::take(&mut self.skips),
             changing: self.changing.drain(..changing).collect(),
+            returning: std::mem::take(&mut self.returning),
             expiries: std::mem::take(&mut self.expiries),
             closed: self.closed && self.recordings.is_empty() && self.changing.is_empty(),
         }

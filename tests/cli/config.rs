@@ -152,7 +152,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "policy",
         "on_reject = \"rejct\"",
-        "2:13: policy.on_reject: expected \"accept\" or \"reject\", found \"rejct\"",
+        "2:13: policy.on_reject: expected \"accept\", \"hold\" or \"reject\", found \"rejct\"",
     ),
     (
         "policy",

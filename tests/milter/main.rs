@@ -18,6 +18,7 @@ mod octets;
 mod outside;
 mod patience;
 mod raw;
+mod returning;
 mod running;
 mod sequences;
 #[path = "../support/signal.rs"]

@@ -12,6 +12,7 @@ mod keep;
 mod open;
 mod outcomes;
 mod reports;
+mod returned;
 mod waiting;
 
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};

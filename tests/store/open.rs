@@ -117,6 +117,7 @@ const UNDO: &str = "
     DROP TABLE exception;
     DROP TABLE exception_event;
     DROP TABLE rule_use;
+    DROP TABLE returned;
     DROP TABLE skip;
     DROP TABLE skip_domain;
     DELETE FROM migration WHERE version > 1";

@@ -184,6 +184,14 @@ fn trust(findings: &mut Findings<'_>) {
             "name only the hosts of yours that pass mail on to this one",
         );
     }
+    if let Some(all) = everything(&trust.reinject) {
+        findings.add(
+            Severity::Error,
+            ("trust", "reinject"),
+            format!("{all}: whoever gets a held message could send it again unjudged"),
+            "name only the hosts that hand mail back to this one",
+        );
+    }
 }
 
 /// Whether the networks together hold a whole address family.

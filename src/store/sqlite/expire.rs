@@ -129,6 +129,7 @@ impl Expiring {
             for sql in [
                 "DELETE FROM awaiting WHERE verdict = ?1",
                 "DELETE FROM outcome WHERE verdict = ?1",
+                "DELETE FROM returned WHERE verdict = ?1",
                 "DELETE FROM detail WHERE verdict = ?1",
                 "DELETE FROM verdict WHERE number = ?1",
             ] {

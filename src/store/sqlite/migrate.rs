@@ -30,6 +30,10 @@ pub(super) const VERDICTS: Schema = Schema {
             "exceptions",
             include_str!("../migrations/sqlite/0004_exceptions.sql"),
         ),
+        (
+            "returned",
+            include_str!("../migrations/sqlite/0005_returned.sql"),
+        ),
     ],
     application_id: 0x616c_676e,
 };

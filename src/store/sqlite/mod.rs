@@ -18,6 +18,7 @@ mod migrate;
 pub(super) mod read;
 mod rebuild;
 pub(super) mod reports;
+mod take_back;
 mod write;
 pub(super) mod writer;
 

@@ -10,7 +10,7 @@ use crate::store::shared;
 use crate::store::sqlite::rebuild::{self, Trouble, word};
 use crate::store::sqlite::{database_path, migrate, open_for_reading};
 use crate::store::wire::read_domain;
-use crate::store::{SkipCount, SkipPair, SkipReason, StoreStats, Stored};
+use crate::store::{CameBack, SkipCount, SkipPair, SkipReason, StoreStats, Stored};
 use crate::time::{Timestamp, UtcDay};
 use crate::verdict::VerdictId;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
@@ -185,6 +185,7 @@ impl Reader {
             Ok(Stored {
                 verdict,
                 outcomes: outcomes(c, number)?,
+                came_back: came_back(c, number)?,
             })
         };
         self.rows(sql, key, read)
@@ -278,6 +279,21 @@ fn outcomes(c: &Connection, number: i64) -> Result<Vec<Outcome>, Trouble> {
             })
         },
     )
+}
+
+fn came_back(c: &Connection, number: i64) -> Result<Option<CameBack>, Trouble> {
+    let found = collect(
+        c,
+        "SELECT at, queue_id FROM returned WHERE verdict = ?1",
+        [number],
+        |row| {
+            Ok(CameBack {
+                at: Timestamp::from_micros(row.get(0)?),
+                queue_id: row.get(1)?,
+            })
+        },
+    )?;
+    Ok(found.into_iter().next())
 }
 
 /// The reason that came with a release: the last of those that a report gives.

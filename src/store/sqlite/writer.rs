@@ -12,6 +12,7 @@ use crate::store::queue::{Batch, Changing, Queue, Recording, Skips};
 use crate::store::sqlite::change::{self, Undone};
 use crate::store::sqlite::expire::Expiring;
 use crate::store::sqlite::migrate::VERDICTS;
+use crate::store::sqlite::take_back::take_back;
 use crate::store::sqlite::write::{self, Confirmed, Dictionaries, PairsOfDay};
 use crate::store::sqlite::{database_path, open_for_writing};
 use crate::time::Timestamp;
@@ -165,6 +166,7 @@ impl Writer {
             };
             let closed = batch.closed;
             let changing = std::mem::take(&mut batch.changing);
+            let returning = std::mem::take(&mut batch.returning);
             for expiry in batch.expiries.drain(..) {
                 Expiring::add(&mut self.expiring, expiry, self.keep);
             }
@@ -173,6 +175,13 @@ impl Writer {
             for changing in changing {
                 self.change(changing);
             }
+            // After the confirmations that came before them.
+            take_back(
+                &mut self.connection,
+                &mut self.dictionaries,
+                returning,
+                &self.path,
+            );
             if closed {
                 return;
             }
