@@ -6,6 +6,7 @@ mod delivery;
 mod demo;
 mod dns_faults;
 mod forged;
+mod holding;
 mod hostile;
 mod house;
 mod report;

@@ -48,6 +48,18 @@ pub trait Mta: Send + Sync {
         File::open(file).expect("our own child's namespace can be opened")
     }
 
+    /// The message with this queue id as it lies in the hold queue, if it does.
+    fn held(&self, queue_id: &str) -> Option<Mail>;
+
+    /// The reason a milter gave for holding it, where the MTA keeps that.
+    fn held_because(&self, queue_id: &str) -> Option<String>;
+
+    /// Lets a held message go, as an operator does by hand.
+    fn release(&self, queue_id: &str);
+
+    /// Tries everything in the queue that isn't held.
+    fn run_queue(&self);
+
     /// Everything delivered so far.
     fn mailbox(&self) -> Vec<Mail>;
 

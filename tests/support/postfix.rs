@@ -81,6 +81,23 @@ impl Postfix {
         self.address
     }
 
+    /// One of Postfix's commands on its host, which is to succeed; what it prints.
+    fn tool(&self, name: &str, arguments: &[&str]) -> Vec<u8> {
+        let output = Command::new("nsenter")
+            .args(["--mount", "--pid", "--root", "--target"])
+            .arg(self.namespace().to_string())
+            .arg(format!("/mnt/usr/sbin/{name}"))
+            .args(arguments)
+            .env_clear()
+            .env("MAIL_CONFIG", self.home.path().join("etc"))
+            .env("LD_LIBRARY_PATH", library_path())
+            .output()
+            .expect("nsenter (util-linux) can be run");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name} {arguments:?}: {said}");
+        output.stdout
+    }
+
     /// The mail log so far.
     pub fn log(&self) -> String {
         let bytes = fs::read(self.home.path().join("maillog")).unwrap_or_default();
@@ -116,6 +133,25 @@ impl Mta for Postfix {
 
     fn namespace(&self) -> u32 {
         self.first_process.id()
+    }
+
+    fn held(&self, queue_id: &str) -> Option<Mail> {
+        let file = self.home.path().join("spool/hold").join(queue_id);
+        file.exists()
+            .then(|| Mail::new(self.tool("postcat", &["-bhq", queue_id])))
+    }
+
+    fn held_because(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn release(&self, queue_id: &str) {
+        self.tool("postsuper", &["-H", queue_id]);
+        self.run_queue();
+    }
+
+    fn run_queue(&self) {
+        self.tool("postqueue", &["-f"]);
     }
 
     fn mailbox(&self) -> Vec<Mail> {

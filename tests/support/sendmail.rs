@@ -79,6 +79,22 @@ impl Sendmail {
         self.log.lock().expect("nobody panics with it").clone()
     }
 
+    /// A line's kind is its first letter; lines that begin with white space go on with the one before.
+    fn envelope_of_held(&self, queue_id: &str) -> Option<String> {
+        let file = self
+            .home
+            .path()
+            .join("mqueue")
+            .join(format!("hf{queue_id}"));
+        Some(String::from_utf8_lossy(&fs::read(file).ok()?).into_owned())
+    }
+
+    fn queue_run(&self, arguments: &[&str]) {
+        let ended = self.command().args(arguments).status();
+        let ended = ended.expect("nsenter (util-linux) can be run");
+        assert!(ended.success(), "sendmail {arguments:?}: {ended}");
+    }
+
     /// A connection to it from `client`, which is an address of its namespace.
     fn connect(&self, client: IpAddr) -> io::Result<TcpStream> {
         let namespace = self.network();
@@ -123,6 +139,46 @@ impl Mta for Sendmail {
 
     fn namespace(&self) -> u32 {
         self.first_process.id()
+    }
+
+    fn held(&self, queue_id: &str) -> Option<Mail> {
+        let envelope = self.envelope_of_held(queue_id)?;
+        let mut header = String::new();
+        let mut in_header = false;
+        for line in envelope.lines() {
+            if !line.starts_with([' ', '\t']) {
+                in_header = line.starts_with('H');
+            }
+            if in_header {
+                // H?FLAGS?Name: value
+                let field = line.splitn(3, '?').last().unwrap_or(line);
+                header.push_str(if line.starts_with('H') { field } else { line });
+                header.push('\n');
+            }
+        }
+        let body = self
+            .home
+            .path()
+            .join("mqueue")
+            .join(format!("df{queue_id}"));
+        let body = fs::read(body).ok()?;
+        Some(Mail::new([header.as_bytes(), b"\n", &body].concat()))
+    }
+
+    fn held_because(&self, queue_id: &str) -> Option<String> {
+        let envelope = self.envelope_of_held(queue_id)?;
+        let reason = envelope.lines().find_map(|line| line.strip_prefix('q'));
+        reason.map(str::to_owned)
+    }
+
+    fn release(&self, queue_id: &str) {
+        let only = format!("-qI{queue_id}");
+        self.queue_run(&["-qQ", "-Q", &only]);
+        self.queue_run(&[&only]);
+    }
+
+    fn run_queue(&self) {
+        self.queue_run(&["-q"]);
     }
 
     fn mailbox(&self) -> Vec<Mail> {
