@@ -14,7 +14,6 @@ use alignd::time::{Clock, Timestamp, UtcDay};
 use bulk::Bulk;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -228,15 +227,9 @@ fn largest(directory: &Path) {
     let domain = DomainName::parse(&bulk::domain(1)).expect("a domain");
     let settings = settings(directory);
     let mut out = GzEncoder::new(Vec::new(), Compression::new(6));
-    let planned = preview(
-        &settings,
-        &reader,
-        &HashMap::new(),
-        (DAY, &domain),
-        &mut out,
-    )
-    .expect("a preview")
-    .expect("the largest domain has mail");
+    let planned = preview(&settings, &reader, None, (DAY, &domain), &mut out)
+        .expect("a preview")
+        .expect("the largest domain has mail");
     let gz = out.finish().expect("gzip");
     println!(
         "  the largest: {} messages in {:.2} s, {} KiB of gzip, {} MiB peak",

@@ -20,8 +20,8 @@ use crate::auth::dmarc::DiscoveryMethod;
 use crate::domain::DomainName;
 use crate::report::aggregate::{Format, Reporter};
 use crate::store::{
-    CameTo, Claimed, DaySummary, Destination, Finished, Folded, Include, LEASE, LastRecord, Lease,
-    ReadError, Reader, Reports, ReportsError, Selection, Standing,
+    Building, CameTo, Claimed, Covered, DaySummary, Destination, Finished, Folded, Include, LEASE,
+    LastRecord, Lease, ReadError, Reader, Reports, ReportsError, Selection, Standing,
 };
 use crate::time::{Clock, Timestamp, UtcDay};
 use std::fmt;
@@ -139,9 +139,9 @@ impl<D: Destinations> Builder<'_, D> {
         let pending = self.reader.pending(day, &covered)?;
         drop(covered);
         let selection = selection(self.settings);
-        let mut folded = self
-            .reader
-            .fold(&pending, selection, &self.settings.spool)?;
+        let covered_by = covered_by(Some(self.reports));
+        let spool = &self.settings.spool;
+        let mut folded = self.reader.fold(&pending, selection, &covered_by, spool)?;
         let domains = folded.domains().to_vec();
         let mut built = Built {
             domains: domains.len() as u64,
@@ -272,7 +272,9 @@ impl<D: Destinations> Builder<'_, D> {
                 let domain = &summary.policy_domain;
                 tracing::error!(%domain, %error, "no report could be built");
             }
-            BuildError::Read(ReadError::Spool(_) | ReadError::Database { .. })
+            BuildError::Read(
+                ReadError::Spool(_) | ReadError::Reports(_) | ReadError::Database { .. },
+            )
             | BuildError::Reports(
                 ReportsError::DiskFull(_)
                 | ReportsError::Busy(_)
@@ -385,6 +387,19 @@ fn batch_of(domains: &[DaySummary]) -> usize {
         messages <= BATCH_MESSAGES
     });
     fits.count().max(1)
+}
+
+/// Asks which ranges of a domain's day are covered; without `reports.db` none are.
+fn covered_by(
+    reports: Option<&Reports>,
+) -> impl Fn(UtcDay, &DomainName) -> Result<Vec<Building>, ReadError> {
+    move |day, domain| {
+        let Some(reports) = reports else {
+            return Ok(Vec::new());
+        };
+        let covered = reports.covered(day, domain).map_err(ReadError::Reports)?;
+        Ok(covered.iter().map(Covered::building).collect())
+    }
 }
 
 fn lease_end(now: Timestamp) -> Timestamp {

@@ -1,9 +1,9 @@
 //! What would be built: nothing is claimed, kept or asked of DNS.
 
-use super::{BuildError, BuildSettings, came_to, selection, write};
+use super::{BuildError, BuildSettings, came_to, covered_by, selection, write};
 use crate::domain::DomainName;
 use crate::report::aggregate::xml::ReportWriter;
-use crate::store::{CameTo, DaySummary, Pending, Reader};
+use crate::store::{CameTo, DaySummary, Pending, Reader, Reports, ReportsError};
 use crate::time::UtcDay;
 use std::collections::HashMap;
 use std::io::Write;
@@ -16,15 +16,17 @@ pub struct Planned {
     pub came_to: CameTo,
 }
 
-/// What building a day would come to; `covered` as [`crate::store::Reports::covered_to`] tells it.
+/// What building a day would come to. `reports`: none have been kept yet without it.
 pub fn plan(
     settings: &BuildSettings,
     reader: &Reader,
-    covered: &HashMap<String, i64>,
+    reports: Option<&Reports>,
     day: UtcDay,
 ) -> Result<Vec<Planned>, BuildError> {
-    let pending = reader.pending(day, covered)?;
-    let folded = reader.fold(&pending, selection(settings), &settings.spool)?;
+    let pending = reader.pending(day, &covered_to(reports, day)?)?;
+    let covered_by = covered_by(reports);
+    let spool = &settings.spool;
+    let folded = reader.fold(&pending, selection(settings), &covered_by, spool)?;
     Ok(folded
         .domains()
         .iter()
@@ -37,17 +39,19 @@ pub fn plan(
 pub fn preview(
     settings: &BuildSettings,
     reader: &Reader,
-    covered: &HashMap<String, i64>,
+    reports: Option<&Reports>,
     (day, domain): (UtcDay, &DomainName),
     mut out: impl Write,
 ) -> Result<Option<Planned>, BuildError> {
-    let pending = reader.pending(day, covered)?;
+    let pending = reader.pending(day, &covered_to(reports, day)?)?;
     let is_it = |pending: &crate::store::PendingDomain| pending.policy_domain == *domain;
     let place = pending.domains.iter().position(is_it);
     let Some(pending) = place.and_then(|place| Pending::only(&pending, place)) else {
         return Ok(None);
     };
-    let mut folded = reader.fold(&pending, selection(settings), &settings.spool)?;
+    let covered_by = covered_by(reports);
+    let spool = &settings.spool;
+    let mut folded = reader.fold(&pending, selection(settings), &covered_by, spool)?;
     let Some(summary) = folded.domains().first().cloned() else {
         return Ok(None);
     };
@@ -73,6 +77,16 @@ pub fn preview(
         writer.finish().map_err(BuildError::Write)?;
     }
     Ok(Some(planned(settings, &summary)))
+}
+
+fn covered_to(
+    reports: Option<&Reports>,
+    day: UtcDay,
+) -> Result<HashMap<String, i64>, ReportsError> {
+    match reports {
+        Some(reports) => reports.covered_to(day),
+        None => Ok(HashMap::new()),
+    }
 }
 
 fn planned(settings: &BuildSettings, summary: &DaySummary) -> Planned {

@@ -1,8 +1,11 @@
 //! Where a message went: the report that counts it, or why there is none.
 
 use super::BuildError;
+use crate::domain::DomainName;
 use crate::report::aggregate::NormalisedPolicy;
-use crate::store::{CameTo, Include, KeptReport, Numbered, Reader, Reports};
+use crate::store::{
+    Building, CameTo, Covered, Include, KeptReport, Numbered, Range, Reader, Reports,
+};
 use crate::time::UtcDay;
 use crate::verdict::Verdict;
 
@@ -45,19 +48,12 @@ pub fn trace(
         return Ok(Traced::Never(Unreported::NoClient));
     }
     let outcomes = reader.numbered_outcomes(verdict.id)?;
-    for outcome in &outcomes {
-        let Some(reports) = reports else { break };
-        let (day, domain, seq) = (outcome.day, &policy.domain, outcome.seq);
-        let covered = reports.covered(day, domain)?;
-        let holding = covered
-            .iter()
-            .find(|covered| covered.range.after < seq && seq <= covered.range.up_to);
-        let Some(covered) = holding else { continue };
-        if !counts(outcome, &outcomes, covered.include, covered.range.up_to) {
-            continue;
-        }
+    if let Some(reports) = reports
+        && let Some((covered, seq)) = covering(reports, &policy.domain, &outcomes)?
+    {
+        let day = covered.day;
         let normalised = NormalisedPolicy::of(&policy.record, policy.method);
-        let mut found = reports.find_by_outcome(day, domain, seq)?;
+        let mut found = reports.find_by_outcome(day, &policy.domain, seq)?;
         // Policies beyond those that get reports are counted under the last.
         let own = found.iter().position(|r| r.head.policy == normalised);
         let place = own.unwrap_or(found.len().saturating_sub(1));
@@ -67,20 +63,60 @@ pub fn trace(
             Traced::NotReported(day, covered.came_to)
         });
     }
-    let waits = outcomes
-        .iter()
-        .find(|outcome| counts(outcome, &outcomes, include, i64::MAX));
-    Ok(match waits {
-        Some(outcome) => Traced::NotYet(outcome.day),
-        None => Traced::Never(Unreported::Outcome),
-    })
+    waiting(reports, &policy.domain, &outcomes, include)
 }
 
-/// Whether a message counts by this of its outcomes: the first that is taken in, if the last known
-/// then is taken in too.
-fn counts(outcome: &Numbered, outcomes: &[Numbered], include: Include, up_to: i64) -> bool {
-    let taken_in = |other: &&Numbered| include.states().contains(&other.state);
-    let first = outcomes.iter().find(taken_in);
-    let last = outcomes.iter().rfind(|other| other.seq <= up_to);
-    first == Some(outcome) && last.as_ref().is_some_and(taken_in)
+/// The range that counts a message, and the outcome it counts by: the first that was built of those which
+/// could.
+fn covering(
+    reports: &Reports,
+    domain: &DomainName,
+    outcomes: &[Numbered],
+) -> Result<Option<(Covered, i64)>, BuildError> {
+    let mut days: Vec<UtcDay> = outcomes.iter().map(|outcome| outcome.day).collect();
+    days.sort();
+    days.dedup();
+    let mut first: Option<(Covered, i64)> = None;
+    for day in days {
+        for covered in reports.covered(day, domain)? {
+            let is_earlier = first
+                .as_ref()
+                .is_none_or(|(first, _)| covered.range.up_to < first.range.up_to);
+            if let Some(seq) = covered.building().counts(outcomes)
+                && is_earlier
+            {
+                first = Some((covered, seq));
+            }
+        }
+    }
+    Ok(first)
+}
+
+/// Of a message that no range has counted: the first day that will count it, as things stand.
+fn waiting(
+    reports: Option<&Reports>,
+    domain: &DomainName,
+    outcomes: &[Numbered],
+    include: Include,
+) -> Result<Traced, BuildError> {
+    for outcome in outcomes {
+        let day = outcome.day;
+        let covered = match reports {
+            Some(reports) => reports.covered(day, domain)?,
+            None => Vec::new(),
+        };
+        let after = covered.last().map_or(0, |last| last.range.up_to);
+        let next = Building {
+            day,
+            range: Range {
+                after,
+                up_to: i64::MAX,
+            },
+            include,
+        };
+        if next.counts(outcomes).is_some() {
+            return Ok(Traced::NotYet(day));
+        }
+    }
+    Ok(Traced::Never(Unreported::Outcome))
 }

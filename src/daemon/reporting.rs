@@ -5,8 +5,8 @@ use crate::build_report::BuildSettings;
 use crate::config::Config;
 use crate::resolver::LiveResolver;
 use crate::schedule::{Gauges, Opened, Reporting, Resting, Scheduler, Sending, TURN, WayOut};
-use crate::store::{Reports, StoreSettings};
-use crate::time::Clock;
+use crate::store::{Reader, Reports, StoreSettings};
+use crate::time::{Clock, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -115,7 +115,15 @@ async fn expire(reports: Reports, settings: StoreSettings, mut stopped: watch::R
             _ = stopped.changed() => return,
         }
         let (reports, settings) = (reports.clone(), settings.clone());
-        let work = move || reports.expire(&settings, SystemClock.now());
+        let work = move || {
+            // Without a look at the verdicts nothing is forgotten that could still be asked for.
+            let oldest = Reader::open(&settings.path).map(|reader| reader.oldest());
+            let oldest = match oldest {
+                Ok(Ok(oldest)) => oldest,
+                Ok(Err(_)) | Err(_) => Some(Timestamp::from_seconds(0)),
+            };
+            reports.expire(&settings, SystemClock.now(), oldest)
+        };
         match tokio::task::spawn_blocking(work).await {
             Ok(Ok(deleted)) if deleted.reports == 0 => {}
             Ok(Ok(deleted)) => info!(

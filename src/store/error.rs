@@ -58,6 +58,8 @@ pub enum ReadError {
     Damaged(String),
     /// What does not fit into memory cannot be put on the disk meanwhile.
     Spool(String),
+    /// What `reports.db` was asked beside it.
+    Reports(ReportsError),
     /// SQLite says no.
     Database { path: PathBuf, message: String },
 }
@@ -238,6 +240,7 @@ impl fmt::Display for ReadError {
                 f,
                 "a stored verdict cannot be read ({what}): written by a later alignd, or damaged"
             ),
+            Self::Reports(error) => error.fmt(f),
             Self::Spool(what) => write!(f, "no room to sort a day's messages: {what}"),
             Self::Database { path, message } => write!(f, "{}: {message}", path.display()),
         }

@@ -1,11 +1,12 @@
 //! What a day has to report, in our words: which domains, what of their mail, folded into rows.
 //!
-//! Owns those types. Pure: the SQL is in `sqlite::fold`.
+//! Owns those types, and the rule by which a message is counted once. Pure: the SQL is in `sqlite::fold`.
 
 use crate::auth::dmarc::Record;
 use crate::domain::DomainName;
 use crate::outcome::OutcomeState;
 use crate::report::aggregate::NormalisedPolicy;
+use crate::store::reports::Range;
 use crate::time::UtcDay;
 use crate::word::words;
 
@@ -14,20 +15,62 @@ words! {
     Include {
         /// What the receiver took, as far as is known.
         Accepted = "accepted",
+        /// What is or was held, too, on the day it was held; so it is reported whatever becomes of it.
+        AcceptedHeld = "accepted+held",
         /// What was refused for good, too: by us or by another filter.
         All = "all",
     }
 }
 
 impl Include {
-    /// The states of a message that is reported. One that was never answered for good is in none:
+    /// The states by which a message is counted. One that was never answered for good is in none:
     /// it comes again (tempfailed), or nobody knows whether it was taken (unknown).
     pub fn states(self) -> &'static [OutcomeState] {
-        use OutcomeState::{Accepted, RefusedLater, Rejected};
+        use OutcomeState::{Accepted, Held, RefusedLater, Rejected, Released};
         match self {
-            Self::Accepted => &[Accepted],
-            Self::All => &[Accepted, Rejected, RefusedLater],
+            Self::Accepted => &[Accepted, Released],
+            Self::AcceptedHeld => &[Accepted, Released, Held],
+            Self::All => &[Accepted, Released, Held, Rejected, RefusedLater],
         }
+    }
+
+    /// Whether what is known of a message lets it be reported at all, whichever outcome it counts by:
+    /// what was refused or deleted before the report is built was not accepted in the end.
+    fn takes_in(self, known: &[Numbered]) -> bool {
+        let was_held = || known.iter().any(|one| one.state == OutcomeState::Held);
+        let last = known.last().is_some_and(|last| {
+            matches!(last.state, OutcomeState::Accepted | OutcomeState::Released)
+        });
+        match self {
+            Self::Accepted => last,
+            Self::AcceptedHeld => last || was_held(),
+            Self::All => true,
+        }
+    }
+}
+
+/// A range of a policy domain's day that was built or is being built, and which mail was taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Building {
+    pub day: UtcDay,
+    pub range: Range,
+    pub include: Include,
+}
+
+impl Building {
+    /// The outcome by which this range counts a message, unless another range counted it before: the
+    /// first in it that is taken in. `outcomes` are all of the message's, in order.
+    ///
+    /// As soon as one range has such an outcome, the message is counted: by that range, or by one before.
+    pub fn counts(&self, outcomes: &[Numbered]) -> Option<i64> {
+        let known = outcomes.partition_point(|one| one.seq <= self.range.up_to);
+        let known = outcomes.get(..known).unwrap_or(outcomes);
+        let first = known.iter().find(|one| {
+            one.day == self.day
+                && one.seq > self.range.after
+                && self.include.states().contains(&one.state)
+        })?;
+        self.include.takes_in(known).then_some(first.seq)
     }
 }
 

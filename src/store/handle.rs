@@ -140,7 +140,7 @@ impl Store {
 
     /// Deletes the verdicts that are older than `store.keep_messages` at `now`, in slices between the
     /// groups, and tells how many they were. Keeps those whose outcome is awaited from elsewhere than
-    /// the reply.
+    /// the reply (held mail), and for as long again those that were released.
     pub async fn expire(&self, now: Timestamp) -> Result<u64, RecordError> {
         let (done, answer) = oneshot::channel();
         self.0.queue.expire(Expiry { now, done })?;

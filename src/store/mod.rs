@@ -32,7 +32,8 @@ pub use change::{
 };
 pub use error::{OpenError, ReadError, RecordError, ReportsError};
 pub use fold::{
-    Include, LastRecord, MAX_POLICIES, Numbered, Pending, PendingDomain, Summary as DaySummary,
+    Building, Include, LastRecord, MAX_POLICIES, Numbered, Pending, PendingDomain,
+    Summary as DaySummary,
 };
 pub use handle::Store;
 pub use query::{Count, CountBy, Filter, SkipCount, SkipPair, StoreStats, Stored, Summary};
@@ -41,7 +42,7 @@ pub use reports::{
     NewReport, OutboxCounts, OutboxEntry, OutboxState, Range, ReportFilter, ReportNumber,
     ReportsExpired, Standing, Suppression, Unconfirmed,
 };
-pub use sqlite::fold::{Folded, Selection};
+pub use sqlite::fold::{CoveredBy, Folded, Selection};
 pub use sqlite::list::Messages;
 pub use sqlite::read::{BackupError, Reader};
 pub use sqlite::reports::{LEASE, PER_HOST, Reports, Turn};

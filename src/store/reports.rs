@@ -5,7 +5,7 @@
 
 use crate::domain::DomainName;
 use crate::report::aggregate::{Format, Head};
-use crate::store::fold::Include;
+use crate::store::fold::{Building, Include};
 use crate::time::{Timestamp, UtcDay};
 use crate::word::words;
 
@@ -48,6 +48,17 @@ pub struct Covered {
     pub messages: u64,
     /// Messages that could not, because their client's address is unknown.
     pub left_out: u64,
+}
+
+impl Covered {
+    /// Which mail it was about.
+    pub fn building(&self) -> Building {
+        Building {
+            day: self.day,
+            range: self.range,
+            include: self.include,
+        }
+    }
 }
 
 /// The right to build what one policy domain has to report about one day, until it expires.

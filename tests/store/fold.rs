@@ -7,7 +7,9 @@ use alignd::auth::dmarc::{Evaluation, Policy};
 use alignd::domain::DomainName;
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
 use alignd::report::aggregate::Row;
-use alignd::store::{DaySummary, Include, MAX_POLICIES, Pending, Reader, Selection, Store};
+use alignd::store::{
+    Building, DaySummary, Include, MAX_POLICIES, Pending, Range, Reader, Selection, Store,
+};
 use alignd::time::UtcDay;
 use alignd::verdict::{Verdict, Weight};
 use proptest::strategy::{Strategy, ValueTree};
@@ -51,7 +53,25 @@ type Rows = BTreeMap<String, (DaySummary, Vec<(usize, Row)>)>;
 
 /// A day's rows by domain.
 fn folded(reader: &Reader, pending: &Pending, selection: Selection, place: &Path) -> Rows {
-    let mut folded = reader.fold(pending, selection, place).unwrap();
+    folded_beside(reader, pending, selection, &[], place)
+}
+
+/// The same, where these ranges are covered, whatever their domain.
+fn folded_beside(
+    reader: &Reader,
+    pending: &Pending,
+    selection: Selection,
+    covered: &[Building],
+    place: &Path,
+) -> Rows {
+    let covered_by = |day: UtcDay, _: &DomainName| {
+        Ok(covered
+            .iter()
+            .filter(|past| past.day == day)
+            .copied()
+            .collect())
+    };
+    let mut folded = reader.fold(pending, selection, &covered_by, place).unwrap();
     let mut found = Rows::new();
     for summary in folded.domains().to_vec() {
         let mut rows = Vec::new();
@@ -76,42 +96,69 @@ fn counts(rows: &Rows) -> String {
 
 #[tokio::test]
 async fn what_counts_is_what_holds_now_and_once() {
-    use OutcomeSource::{Log, Operator, Reply};
-    use OutcomeState::{Accepted, RefusedLater, Rejected, Tempfailed, Unknown};
-    let table: &[(&[Move], u64, u64)] = &[
-        (&[], 0, 0),
-        (&[(Accepted, Reply)], 1, 1),
-        (&[(Rejected, Reply)], 0, 1),
-        (&[(Tempfailed, Reply)], 0, 0),
-        (&[(Unknown, Reply)], 0, 0),
-        (&[(Unknown, Reply), (Accepted, Log)], 1, 1),
-        (&[(Unknown, Reply), (RefusedLater, Operator)], 0, 1),
-        (&[(Accepted, Reply), (RefusedLater, Log)], 0, 1),
+    use OutcomeSource::{Log, Operator, Queue, Reply};
+    use OutcomeState::{
+        Accepted, Deleted, Held, RefusedLater, Rejected, Released, Tempfailed, Unknown,
+    };
+    // Under accepted, accepted+held, all.
+    let table: &[(&[Move], [u64; 3])] = &[
+        (&[], [0, 0, 0]),
+        (&[(Accepted, Reply)], [1, 1, 1]),
+        (&[(Rejected, Reply)], [0, 0, 1]),
+        (&[(Tempfailed, Reply)], [0, 0, 0]),
+        (&[(Unknown, Reply)], [0, 0, 0]),
+        (&[(Unknown, Reply), (Accepted, Log)], [1, 1, 1]),
+        (&[(Unknown, Reply), (RefusedLater, Operator)], [0, 0, 1]),
+        (&[(Accepted, Reply), (RefusedLater, Log)], [0, 0, 1]),
+        (&[(Accepted, Reply), (Deleted, Log)], [0, 0, 1]),
+        (&[(Held, Reply)], [0, 1, 1]),
+        (&[(Held, Reply), (Released, Operator)], [1, 1, 1]),
+        (&[(Held, Reply), (Deleted, Operator)], [0, 1, 1]),
+        (&[(Held, Reply), (Unknown, Queue)], [0, 1, 1]),
+        (&[(Held, Reply), (RefusedLater, Log)], [0, 1, 1]),
+        (&[(Accepted, Reply), (Held, Queue)], [0, 1, 1]),
+        (
+            &[(Accepted, Reply), (Held, Queue), (Released, Log)],
+            [1, 1, 1],
+        ),
+        (
+            &[(Accepted, Reply), (Held, Queue), (Deleted, Log)],
+            [0, 1, 1],
+        ),
+        (&[(Held, Reply), (Released, Log), (Deleted, Log)], [0, 1, 1]),
+        (&[(Held, Reply), (Released, Log), (Held, Log)], [0, 1, 1]),
+        (
+            &[(Held, Reply), (Released, Log), (RefusedLater, Log)],
+            [0, 1, 1],
+        ),
     ];
     let directory = tempfile::tempdir().unwrap();
     let (store, reader) = store(directory.path());
-    for (nth, (moves, ..)) in (0..).zip(table) {
+    for (nth, (moves, _)) in (0..).zip(table) {
         let verdict = plain_verdict(&format!("d{nth}.example"), NOW, nth);
         record(&store, &verdict, moves).await;
     }
     store.close().await;
     let pending = reader.pending(NOW.day(), &HashMap::new()).unwrap();
-    for include in [Include::Accepted, Include::All] {
+    for (which, &include) in Include::ALL.iter().enumerate() {
         let selection = Selection {
             include,
             ..ACCEPTED
         };
         let found = folded(&reader, &pending, selection, directory.path());
-        for (nth, (moves, accepted, all)) in table.iter().enumerate() {
-            let expected = match include {
-                Include::Accepted => *accepted,
-                Include::All => *all,
-            };
+        for (nth, (moves, expected)) in table.iter().enumerate() {
             let domain = found.get(&format!("d{nth}.example"));
             let counted = domain.map_or(0, |(summary, _)| summary.messages);
-            assert_eq!(counted, expected, "{include}: {moves:?}");
+            assert_eq!(counted, expected[which], "{include}: {moves:?}");
         }
     }
+}
+
+/// How far each domain is covered, and by which ranges.
+#[derive(Clone, Default)]
+struct Covered {
+    to: HashMap<String, i64>,
+    ranges: Vec<Building>,
 }
 
 /// However often a day is reported, and whatever becomes of its mail in between.
@@ -123,24 +170,27 @@ async fn no_message_is_counted_in_two_ranges() {
     let verdicts: Vec<Verdict> = (0..6)
         .map(|nth| plain_verdict(["a.example", "b.example"][nth as usize % 2], NOW, nth))
         .collect();
-    let mut covered: HashMap<String, i64> = HashMap::new();
-    let look = |covered: &mut HashMap<String, i64>, include: Include| {
-        let pending = reader.pending(NOW.day(), covered).unwrap();
+    let mut covered = Covered::default();
+    let look = |covered: &mut Covered, include: Include| {
+        let pending = reader.pending(NOW.day(), &covered.to).unwrap();
         let selection = Selection {
             include,
             ..ACCEPTED
         };
-        let found = folded(&reader, &pending, selection, place);
+        let found = folded_beside(&reader, &pending, selection, &covered.ranges, place);
         for domain in &pending.domains {
-            assert_eq!(
-                domain.after,
-                covered
-                    .get(domain.policy_domain.as_str())
-                    .copied()
-                    .unwrap_or(0)
-            );
-            covered.insert(domain.policy_domain.to_string(), pending.up_to);
+            let name = domain.policy_domain.as_str();
+            assert_eq!(domain.after, covered.to.get(name).copied().unwrap_or(0));
+            covered.to.insert(name.to_owned(), pending.up_to);
         }
+        covered.ranges.push(Building {
+            day: NOW.day(),
+            range: Range {
+                after: covered.ranges.last().map_or(0, |last| last.range.up_to),
+                up_to: pending.up_to,
+            },
+            include,
+        });
         counts(&found)
     };
     for verdict in &verdicts[..3] {
@@ -189,6 +239,66 @@ async fn the_day_is_that_of_the_answer() {
     assert_eq!(days(0, last), [(next_day, last)]);
     assert_eq!(days(last, last), []);
     assert_eq!(days(0, 1), []);
+}
+
+/// Held on one day, released on another.
+#[tokio::test]
+async fn a_release_says_what_was_done_in_the_end() {
+    use alignd::policy::{Action, Cause, Decision, Disposition, OverrideType, PolicyOverride};
+    let directory = tempfile::tempdir().unwrap();
+    let (store, reader) = store(directory.path());
+    let local = PolicyOverride {
+        kind: OverrideType::LocalPolicy,
+        comment: Some("held for review instead of rejected".to_owned()),
+    };
+    let mailing_list = PolicyOverride {
+        kind: OverrideType::MailingList,
+        comment: Some("of a list".to_owned()),
+    };
+    let next = UtcDay::from_number(NOW.day().number() + 1);
+    let mut verdict = plain_verdict("a.example", NOW, 1);
+    verdict.decision = Decision::depart(
+        Cause::FailReject,
+        Some(Policy::Reject),
+        Disposition::Quarantine,
+        Action::Hold,
+        local,
+        Vec::new(),
+    );
+    record(
+        &store,
+        &verdict,
+        &[(OutcomeState::Held, OutcomeSource::Reply)],
+    )
+    .await;
+    let released = Outcome {
+        because: Some(mailing_list.clone()),
+        ..Outcome::new(
+            OutcomeState::Released,
+            next.begin(),
+            OutcomeSource::Operator,
+        )
+    };
+    store.confirm(verdict.id, released);
+    store.close().await;
+    let said = |day, include| {
+        let pending = reader.pending(day, &HashMap::new()).unwrap();
+        let selection = Selection {
+            include,
+            ..ACCEPTED
+        };
+        let found = folded(&reader, &pending, selection, directory.path());
+        let rows = found.into_values().flat_map(|(_, rows)| rows);
+        let said = rows.map(|(_, row)| (row.evaluated.disposition, row.evaluated.reasons));
+        said.collect::<Vec<_>>()
+    };
+    assert_eq!(said(NOW.day(), Include::Accepted), []);
+    let expected = (Disposition::None, vec![mailing_list]);
+    assert_eq!(said(next, Include::Accepted), [expected]);
+    let [(disposition, _)] = said(NOW.day(), Include::AcceptedHeld)[..] else {
+        panic!("held, and not reported")
+    };
+    assert_eq!(disposition, Disposition::Quarantine);
 }
 
 #[tokio::test]

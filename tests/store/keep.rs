@@ -2,8 +2,8 @@
 
 use crate::{NOW, filled, number, outcome, plain_verdict::plain_verdict, raw, settings};
 use alignd::address::ReversePath;
-use alignd::outcome::{OutcomeSource, OutcomeState};
-use alignd::store::{Filter, Reader, Skip, SkipReason, Store, StoreSettings};
+use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
+use alignd::store::{Change, Filter, Reader, Skip, SkipReason, Store, StoreSettings};
 use alignd::time::Timestamp;
 use std::sync::Arc;
 
@@ -96,6 +96,34 @@ async fn what_is_awaited_is_kept_with_its_pieces() {
     assert!(reader.find(ids[1]).unwrap().is_some());
     assert_eq!(reader.stats().unwrap().verdicts, 1);
     assert_eq!(number(directory.path(), "SELECT count(*) FROM awaiting"), 1);
+}
+
+/// A release is to be reported, however long the mail was held.
+#[tokio::test]
+async fn held_mail_is_kept_and_so_is_what_was_released() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, reader, ids) = filled(directory.path(), 3).await;
+    for id in &ids {
+        store.confirm(*id, outcome(OutcomeState::Held, OutcomeSource::Reply));
+    }
+    let late = NOW.plus_micros(300 * DAY);
+    assert_eq!(store.expire(late).await, Ok(0));
+    let moved = |nth: usize, state| Change::Outcome {
+        verdict: ids[nth],
+        outcome: Outcome::new(state, late, OutcomeSource::Operator),
+    };
+    let changes = vec![
+        moved(0, OutcomeState::Released),
+        moved(1, OutcomeState::Deleted),
+    ];
+    store.change(changes).await.unwrap();
+    assert_eq!(store.expire(late.plus_micros(DAY)).await, Ok(1));
+    assert!(reader.find(ids[0]).unwrap().is_some());
+    assert!(reader.find(ids[2]).unwrap().is_some());
+    assert_eq!(store.expire(late.plus_micros(91 * DAY)).await, Ok(1));
+    assert_eq!(reader.oldest().unwrap(), Some(NOW.plus_micros(2 * 333_333)));
+    assert_eq!(reader.check().unwrap(), Vec::<String>::new());
+    store.close().await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod verdicts;
 mod ask;
 mod change;
 mod fold;
+mod histories;
 mod keep;
 mod open;
 mod outcomes;

@@ -1,6 +1,6 @@
 //! `alignd report build`: the reports of days that are over, now; or what building would come to.
 
-use super::{build_settings, covered, reports};
+use super::{build_settings, reports};
 use crate::build_report::{Builder, Built, Progress, look, plan};
 use crate::cli::output::{Cell, Format, Listing, Screen};
 use crate::cli::{Exit, Failure, Outcome, now, settings, stored};
@@ -55,8 +55,7 @@ fn list(arguments: &Arguments, config: &Config, reader: &Reader) -> Outcome {
         arguments,
         super::due::days(reader, reports.as_ref(), now())?,
     )? {
-        let covered = covered(reports.as_ref(), day)?;
-        for planned in plan(&settings, reader, &covered, day)? {
+        for planned in plan(&settings, reader, reports.as_ref(), day)? {
             let summary = planned.summary;
             rows.push(vec![
                 Cell::new(day.to_string()),

@@ -1,6 +1,6 @@
 //! `alignd report preview DOMAIN`: the XML of what a domain would be told about a day.
 
-use super::{build_settings, covered, reports};
+use super::{build_settings, reports};
 use crate::build_report::preview;
 use crate::cli::{Exit, Outcome, now, settings, stored};
 use crate::config::Config;
@@ -35,11 +35,11 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let config = settings(file)?.config;
     let reader = stored::open(&config)?;
     let day = arguments.day.unwrap_or_else(|| now().day());
-    let covered = covered(reports(&config)?.as_ref(), day)?;
+    let reports = reports(&config)?;
     let settings = build_settings(&stand_in(config))?;
     let mut out = BufWriter::new(io::stdout());
     let about = (day, &arguments.domain);
-    let planned = preview(&settings, &reader, &covered, about, &mut out)?;
+    let planned = preview(&settings, &reader, reports.as_ref(), about, &mut out)?;
     // A reader that went away wants no more.
     _ = out.flush();
     let reason = match planned.map(|planned| planned.came_to) {

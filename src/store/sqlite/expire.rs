@@ -114,13 +114,16 @@ impl Expiring {
         }
     }
 
-    /// Keeps what is awaited, but for replies: no MTA waits that long for one.
+    /// Keeps what is awaited, but for replies: no MTA waits that long for one. What was released counts from
+    /// then on: it is still to be reported.
     fn expire_verdicts(&self, c: &Transaction<'_>) -> rusqlite::Result<(Stage, u64)> {
         let numbers: Vec<i64> = c
             .prepare_cached(
                 "SELECT number FROM verdict
                  WHERE received < ?1
                      AND number NOT IN (SELECT verdict FROM awaiting WHERE state <> 'answering')
+                     AND NOT EXISTS (SELECT 1 FROM outcome o WHERE o.verdict = number
+                         AND o.state = 'released' AND o.at >= ?1)
                  ORDER BY received LIMIT ?2",
             )?
             .query_map(params![self.cutoff.micros(), self.slice], |row| row.get(0))?
@@ -148,7 +151,7 @@ impl Expiring {
         Ok((stage, numbers.len() as u64))
     }
 
-    /// A kept verdict may be older than the cutoff: one whose outcome is awaited.
+    /// A kept verdict may be older than the cutoff: one whose outcome is awaited, or was released.
     fn oldest_day_in_use(&self, c: &Transaction<'_>) -> rusqlite::Result<i32> {
         let oldest: Option<i64> =
             c.query_row("SELECT min(received) FROM verdict", [], |row| row.get(0))?;

@@ -65,6 +65,13 @@ impl Reader {
         }
     }
 
+    /// When the oldest verdict was received; held mail is kept however old it is.
+    pub fn oldest(&self) -> Result<Option<Timestamp>, ReadError> {
+        let sql = "SELECT min(received) FROM verdict";
+        let oldest: Option<i64> = self.sql(|c| c.query_row(sql, [], |row| row.get(0)))?;
+        Ok(oldest.map(Timestamp::from_micros))
+    }
+
     /// The store as a whole. Counts its verdicts: with millions of them that takes a moment.
     pub fn stats(&self) -> Result<StoreStats, ReadError> {
         let size = |path: &Path| path.metadata().map_or(0, |m| m.len());

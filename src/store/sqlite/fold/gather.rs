@@ -1,18 +1,21 @@
 //! Gathering a day's entries: every message counted once, under what its report will say.
 //!
-//! Owns the rule what counts. A message counts by the first of its outcomes that `report.include` takes
-//! in, on the day of that outcome, if what holds now is taken in too: so whatever becomes of it later,
-//! it is counted once.
+//! Owns the walk, and finds out of messages with a longer history whether they were counted before: a
+//! message counts by the first of its outcomes that `report.include` takes in, on the day of that outcome
+//! (`Building::counts`), unless it was counted by another, under whatever `report.include` was then.
 
+use super::pending::numbered;
 use super::runs::{Sorted, Sorter};
 use super::{Address, Key};
-use crate::outcome::OutcomeState;
+use crate::domain::DomainName;
 use crate::policy::Disposition;
 use crate::report::aggregate::NormalisedPolicy;
 use crate::store::error::ReadError;
-use crate::store::fold::{Include, MAX_POLICIES, Pending, Summary};
+use crate::store::fold::{Building, Include, MAX_POLICIES, Numbered, Pending, Summary};
+use crate::store::reports::Range;
 use crate::store::sqlite::read::Reader;
 use crate::store::sqlite::rebuild::{Trouble, read_aligned, word};
+use crate::time::UtcDay;
 use crate::verdict::Weight;
 use rusqlite::{Connection, Row, params};
 use std::collections::HashMap;
@@ -27,9 +30,18 @@ pub struct Selection {
     pub envelope_to: bool,
 }
 
+/// Tells what of a policy domain's day is covered, and how it was.
+pub type CoveredBy<'a> = dyn Fn(UtcDay, &DomainName) -> Result<Vec<Building>, ReadError> + 'a;
+
 /// A day under way.
 pub(super) struct Gathering<'r> {
     reader: &'r Reader,
+    include: Include,
+    day: UtcDay,
+    up_to: i64,
+    covered_by: &'r CoveredBy<'r>,
+    /// What of a domain's day is covered, by day and domain.
+    covered: HashMap<(UtcDay, i64), Vec<Building>>,
     entries: Sorter,
     summaries: Vec<Summary>,
     /// Where each domain's summary is.
@@ -47,9 +59,12 @@ struct Evaluated {
     triggers: bool,
 }
 
-/// One message that counts.
+/// One message that counts, if it wasn't counted before.
 struct Counted {
     seq: i64,
+    verdict: i64,
+    /// It has no other outcome but `answering`.
+    is_first: bool,
     policy_domain: i64,
     published: i64,
     source_ip: Option<Address>,
@@ -66,10 +81,16 @@ impl<'r> Gathering<'r> {
         reader: &'r Reader,
         pending: &Pending,
         selection: Selection,
+        covered_by: &'r CoveredBy<'r>,
         directory: &Path,
     ) -> Result<(Vec<Summary>, Sorted), ReadError> {
         let mut gathering = Self {
             reader,
+            include: selection.include,
+            day: pending.day,
+            up_to: pending.up_to,
+            covered_by,
+            covered: HashMap::new(),
             entries: Sorter::new(directory, MOST_ENTRIES),
             summaries: pending.domains.iter().map(Summary::begin).collect(),
             places: HashMap::new(),
@@ -129,7 +150,7 @@ impl<'r> Gathering<'r> {
         let day = pending.day.number();
         let reader = self.reader;
         let mut statement = reader.connection.prepare_cached(sql)?;
-        let mut rows = statement.query(params![after, until, day, pending.up_to, domain, PAGE])?;
+        let mut rows = statement.query(params![after, until, day, domain, PAGE])?;
         let (mut last, mut count) = (after, 0);
         while let Some(row) = rows.next()? {
             let counted = Counted::read(row)?;
@@ -141,6 +162,9 @@ impl<'r> Gathering<'r> {
     }
 
     fn count(&mut self, counted: &Counted) -> Result<(), Trouble> {
+        if !counted.is_first && !self.counts_now(counted)? {
+            return Ok(());
+        }
         let c = &self.reader.connection;
         let place = self.places.get(&counted.policy_domain);
         let Some(summary) = place.and_then(|place| self.summaries.get_mut(*place)) else {
@@ -184,6 +208,49 @@ impl<'r> Gathering<'r> {
         };
         let added = self.entries.add(key);
         Ok(added.map_err(|error| ReadError::Spool(error.to_string()))?)
+    }
+}
+
+impl Gathering<'_> {
+    /// Whether a message with more than one outcome counts by this one, and did not count before.
+    fn counts_now(&mut self, counted: &Counted) -> Result<bool, Trouble> {
+        let place = self.places.get(&counted.policy_domain);
+        let Some(summary) = place.and_then(|place| self.summaries.get(*place)) else {
+            return Ok(false);
+        };
+        let outcomes = numbered(&self.reader.connection, counted.verdict)?;
+        let range = Range {
+            after: summary.after,
+            up_to: self.up_to,
+        };
+        let now = Building {
+            day: self.day,
+            range,
+            include: self.include,
+        };
+        if now.counts(&outcomes) != Some(counted.seq) {
+            return Ok(false);
+        }
+        let could_count = |one: &&Numbered| Include::All.states().contains(&one.state);
+        let mut days: Vec<UtcDay> = outcomes.iter().filter(could_count).map(|o| o.day).collect();
+        days.dedup();
+        for day in days {
+            if day == self.day && summary.after == 0 {
+                continue;
+            }
+            let covered = match self.covered.get(&(day, summary.id)) {
+                Some(known) => known,
+                None => {
+                    let found = (self.covered_by)(day, &summary.policy_domain)?;
+                    let place = bounded(&mut self.covered).entry((day, summary.id));
+                    place.or_insert(found)
+                }
+            };
+            if covered.iter().any(|past| past.counts(&outcomes).is_some()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -233,37 +300,17 @@ impl Counted {
             envelope_from: row.get(6)?,
             envelope_to: row.get(7)?,
             auth_results: row.get(8)?,
+            verdict: row.get(9)?,
+            is_first: row.get(10)?,
         })
     }
 }
 
-/// Numbers above ?1 and not above ?2, of day ?3; what came after ?4 is not known yet.
+/// Numbers above ?1 and not above ?2, of day ?3.
 fn sql(selection: Selection, which: &str) -> String {
-    let words = |states: &[OutcomeState]| {
-        let words: Vec<String> = states.iter().map(|state| format!("'{state}'")).collect();
-        words.join(", ")
-    };
-    let states = selection.include.states();
-    let taken_in = words(states);
-    // What is taken in can be left again, or entered from another state that is taken in.
-    let refused = [OutcomeState::RefusedLater];
-    let (first, lasts) = match selection.include {
-        Include::Accepted => (
-            String::new(),
-            format!(
-                "AND NOT EXISTS (SELECT 1 FROM outcome n WHERE n.verdict = o.verdict
-                     AND n.seq > o.seq AND n.seq <= ?4 AND n.state NOT IN ({taken_in}))"
-            ),
-        ),
-        Include::All => (
-            format!(
-                "AND (o.state NOT IN ({}) OR NOT EXISTS (SELECT 1 FROM outcome b
-                     WHERE b.verdict = o.verdict AND b.seq < o.seq AND b.state IN ({taken_in})))",
-                words(&refused)
-            ),
-            String::new(),
-        ),
-    };
+    let states = selection.include.states().iter();
+    let states: Vec<String> = states.map(|state| format!("'{state}'")).collect();
+    let states = states.join(", ");
     let envelope_to = if selection.envelope_to {
         "coalesce((SELECT id FROM document WHERE id = v.envelope_to
                        AND json_array_length(text) = 1), 0)"
@@ -271,22 +318,24 @@ fn sql(selection: Selection, which: &str) -> String {
         "0"
     };
     format!(
-        "SELECT o.seq, o.policy_domain, v.policy_published, v.source_ip, v.policy_evaluated,
-             v.header_from, coalesce(v.envelope_from, 0), {envelope_to}, v.auth_results
-         {which} AND o.seq > ?1 AND o.seq <= ?2 AND o.state IN ({taken_in}) {first} {lasts}
+        "SELECT o.seq, o.policy_domain, v.policy_published, v.source_ip,
+             coalesce(o.evaluated, v.policy_evaluated), v.header_from,
+             coalesce(v.envelope_from, 0), {envelope_to}, v.auth_results, o.verdict,
+             (SELECT count(*) FROM outcome n WHERE n.verdict = o.verdict) = 2
+         {which} AND o.seq > ?1 AND o.seq <= ?2 AND o.state IN ({states})
              AND v.policy_published IS NOT NULL AND v.header_from IS NOT NULL
-         ORDER BY o.seq LIMIT ?6"
+         ORDER BY o.seq LIMIT ?5"
     )
 }
 
-/// All domains: along the table itself. ?5 is NULL.
+/// All domains: along the table itself. ?4 is NULL.
 const BY_NUMBER: &str = "FROM outcome o NOT INDEXED CROSS JOIN verdict v ON v.number = o.verdict
-    WHERE o.day = ?3 AND o.policy_domain IS NOT NULL AND ?5 IS NULL";
+    WHERE o.day = ?3 AND o.policy_domain IS NOT NULL AND ?4 IS NULL";
 
 /// One domain: along its part of the index.
 const BY_DOMAIN: &str = "FROM outcome o INDEXED BY outcome_day
     CROSS JOIN verdict v ON v.number = o.verdict
-    WHERE o.day = ?3 AND o.policy_domain = ?5 AND o.policy_domain IS NOT NULL
+    WHERE o.day = ?3 AND o.policy_domain = ?4 AND o.policy_domain IS NOT NULL
         AND o.state <> 'answering'";
 
 fn read_evaluated(

@@ -13,7 +13,7 @@ mod pending;
 mod rows;
 mod runs;
 
-pub use gather::Selection;
+pub use gather::{CoveredBy, Selection};
 pub use rows::Folded;
 
 use rusqlite::Row;

@@ -6,7 +6,7 @@
 use crate::outcome::OutcomeState;
 use crate::store::error::ReadError;
 use crate::store::fold::{Numbered, Pending, PendingDomain};
-use crate::store::sqlite::read::Reader;
+use crate::store::sqlite::read::{Reader, collect};
 use crate::store::sqlite::rebuild::{Trouble, word};
 use crate::store::wire::read_domain;
 use crate::time::UtcDay;
@@ -26,18 +26,15 @@ impl Reader {
 
     /// The outcomes of a message with their numbers, in order.
     pub fn numbered_outcomes(&self, id: VerdictId) -> Result<Vec<Numbered>, ReadError> {
-        self.rows(
-            "SELECT o.seq, o.state, o.day FROM verdict v JOIN outcome o ON o.verdict = v.number
-             WHERE v.id = ?1 ORDER BY o.seq",
-            [id.as_bytes()],
-            |row| {
-                Ok(Numbered {
-                    seq: row.get(0)?,
-                    state: word(row, "state", OutcomeState::parse)?,
-                    day: UtcDay::from_number(row.get(2)?),
-                })
-            },
-        )
+        let number: Option<i64> = self.sql(|c| {
+            c.prepare_cached("SELECT number FROM verdict WHERE id = ?1")?
+                .query_row([id.as_bytes()], |row| row.get(0))
+                .optional()
+        })?;
+        match number {
+            Some(number) => self.translate(numbered(&self.connection, number)),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The days of the outcomes with numbers above `after` and not above `up_to` that a report could
@@ -96,6 +93,22 @@ impl Pending {
             domains: vec![domain],
         })
     }
+}
+
+/// The outcomes of a verdict, in order.
+pub(super) fn numbered(c: &Connection, verdict: i64) -> Result<Vec<Numbered>, Trouble> {
+    collect(
+        c,
+        "SELECT seq, state, day FROM outcome WHERE verdict = ?1 ORDER BY seq",
+        [verdict],
+        |row| {
+            Ok(Numbered {
+                seq: row.get(0)?,
+                state: word(row, "state", OutcomeState::parse)?,
+                day: UtcDay::from_number(row.get(2)?),
+            })
+        },
+    )
 }
 
 /// A domain of the day: the first and the last of its outcomes.

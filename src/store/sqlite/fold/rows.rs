@@ -2,7 +2,7 @@
 //!
 //! Owns the order in which a day's domains and their rows are handed out, and a bounded memory of texts.
 
-use super::gather::{Gathering, Selection};
+use super::gather::{CoveredBy, Gathering, Selection};
 use super::runs::Sorted;
 use super::{Address, Key};
 use crate::auth::dmarc::DiscoveryMethod;
@@ -31,15 +31,18 @@ pub struct Folded<'r> {
 }
 
 impl Reader {
-    /// Folds what is pending. Sorts in `directory` what does not fit into memory: no file of it has a
+    /// Folds what is pending; `covered_by` is asked about messages with more than one outcome that could
+    /// have been counted before. Sorts in `directory` what does not fit into memory: no file of it has a
     /// name. Takes a while: some seconds for a million messages.
     pub fn fold(
         &self,
         pending: &Pending,
         selection: Selection,
+        covered_by: &CoveredBy<'_>,
         directory: &Path,
     ) -> Result<Folded<'_>, ReadError> {
-        let (summaries, mut sorted) = Gathering::of(self, pending, selection, directory)?;
+        let (summaries, mut sorted) =
+            Gathering::of(self, pending, selection, covered_by, directory)?;
         let ahead = sorted.next().map_err(spool)?;
         Ok(Folded {
             reader: self,

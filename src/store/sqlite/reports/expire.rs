@@ -13,11 +13,13 @@ use rusqlite::{Connection, params};
 use std::time::Duration;
 
 impl Reports {
-    /// Deletes reports older than `store.keep_reports` at `now`, and all that belongs to them.
+    /// Deletes reports older than `store.keep_reports` at `now`, and all that belongs to them. `oldest`: when
+    /// the oldest verdict in the store was received ([`crate::store::Reader::oldest`]), if there is one.
     pub fn expire(
         &self,
         settings: &StoreSettings,
         now: Timestamp,
+        oldest: Option<Timestamp>,
     ) -> Result<ReportsExpired, ReportsError> {
         let before = |kept: Duration| {
             let kept = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
@@ -33,7 +35,8 @@ impl Reports {
         }
         // A day more: verdicts go by the time they were received, ranges by the day of the answer.
         let kept = settings.keep_reports.max(settings.keep_messages);
-        let day = before(kept).day().number().saturating_sub(1);
+        let kept = oldest.map_or(before(kept), |oldest| before(kept).min(oldest));
+        let day = kept.day().number().saturating_sub(1);
         self.write(|c| {
             let sql = "SELECT fence FROM claim WHERE expires < ?1 LIMIT 1000";
             let idle = before(settings.keep_reports.min(IDLE)).micros();
