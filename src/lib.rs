@@ -10,8 +10,9 @@
 //! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`]
 //! - adapters, one outside thing each: [`resolver`], [`store`], [`mta`], [`deliver`], [`key_file`],
 //!   [`local_socket`]
-//! - operations, the verbs of the program: [`build_report`], [`send_report`]
-//! - entrances, each with a loop of its own: [`milter`], [`schedule`], [`inbox`]
+//! - operations, the verbs of the program: [`build_report`], [`send_report`], [`quarantine`],
+//!   [`tell_outcome`]
+//! - entrances, each with a loop of its own: [`milter`], [`schedule`], [`inbox`], [`control`]
 //! - the root, which puts all of it together: [`config`], [`daemon`], [`cli`]
 //!
 //! # One message
@@ -36,6 +37,7 @@ pub mod auth;
 pub mod build_report;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod deliver;
 pub mod dns;
@@ -48,12 +50,14 @@ pub mod milter;
 pub mod mta;
 pub mod outcome;
 pub mod policy;
+pub mod quarantine;
 pub mod report;
 pub mod resolver;
 pub mod schedule;
 pub mod send_report;
 pub mod site_key;
 pub mod store;
+pub mod tell_outcome;
 pub mod time;
 pub mod verdict;
 mod word;

@@ -3,6 +3,7 @@
 //! Owns argv and standard output. Evaluates nothing itself: commands call the same pieces as the
 //! daemon and show what these return.
 
+mod ask;
 mod check;
 mod config;
 mod dns;
@@ -11,6 +12,7 @@ mod inbox;
 mod json;
 mod messages;
 mod moment;
+mod outcome;
 mod output;
 mod page;
 mod policy;
@@ -53,6 +55,8 @@ enum Command {
     Inbox(inbox::Arguments),
     /// List or count the messages that were judged
     Messages(messages::Arguments),
+    /// Tell what became of a message: for filters that take mail after alignd
+    Outcome(outcome::Arguments),
     /// Show how the DMARC policy of a domain is found, step by step
     Policy(policy::Arguments),
     /// Aggregate reports: what is due, what they would say, building them now
@@ -137,6 +141,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Config(arguments) => config::run(arguments, file),
         Command::Inbox(arguments) => inbox::run(arguments, file),
         Command::Messages(arguments) => messages::run(arguments, file),
+        Command::Outcome(arguments) => outcome::run(arguments, file),
         Command::Policy(arguments) => policy::run(arguments, file),
         Command::Report(arguments) => report::run(arguments, file),
         Command::Run(arguments) => run::run(arguments, Role::All, file),

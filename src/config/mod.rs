@@ -13,6 +13,7 @@ pub mod value;
 
 use crate::auth::arc::ArcSettings;
 use crate::auth::dkim::DkimSettings;
+use crate::control::ControlSettings;
 use crate::deliver::DeliverySettings;
 use crate::domain::DomainName;
 use crate::milter::settings::{MilterSettings, TrustSettings};
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub identity: IdentitySettings,
+    pub control: ControlSettings,
     pub milter: MilterSettings,
     pub trust: TrustSettings,
     pub dns: DnsSettings,
@@ -190,6 +192,7 @@ impl Config {
                 contact: None,
                 site_key: PathBuf::from("/var/lib/alignd/site.key"),
             },
+            control: ControlSettings::default(),
             milter: MilterSettings::default(),
             trust: TrustSettings::default(),
             dns: DnsSettings::default(),

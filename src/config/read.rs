@@ -11,6 +11,7 @@ use super::{
 use crate::auth::arc::ArcSettings;
 use crate::auth::dkim::DkimSettings;
 use crate::auth::dmarc::DiscoveryMethod;
+use crate::control::ControlSettings;
 use crate::deliver::{DeliverySettings, Server, TlsMode};
 use crate::domain::DomainName;
 use crate::milter::settings::{
@@ -31,6 +32,7 @@ use std::time::Duration;
 pub fn config(reader: &mut Reader<'_>, defaults: Config) -> Config {
     Config {
         identity: reader.section("identity", |s| identity(s, defaults.identity)),
+        control: reader.section("control", |s| control(s, defaults.control)),
         milter: reader.section("milter", |s| milter(s, defaults.milter)),
         trust: reader.section("trust", |s| trust(s, defaults.trust)),
         dns: reader.section("dns", |s| dns(s, defaults.dns)),
@@ -52,6 +54,18 @@ fn identity(s: &mut Section<'_, '_>, d: IdentitySettings) -> IdentitySettings {
         report_domain: s.or("report_domain", d.report_domain, |v| optional(v, domain)),
         contact: s.or("contact", d.contact, |v| optional(v, address)),
         site_key: s.or("site_key", d.site_key, absolute_path),
+    }
+}
+
+fn control(s: &mut Section<'_, '_>, d: ControlSettings) -> ControlSettings {
+    ControlSettings {
+        socket: s.or("socket", d.socket, |v| {
+            if v.is_text("none") {
+                return Ok(None);
+            }
+            socket_path(v).map(Some)
+        }),
+        outcome_users: s.or("outcome_users", d.outcome_users, |v| v.list(user_name)),
     }
 }
 
@@ -321,6 +335,22 @@ fn mode(v: Value<'_>) -> Result<u32, Fault> {
         .and_then(|text| u32::from_str_radix(text, 8).ok())
         .filter(|mode| *mode <= 0o777)
         .ok_or_else(|| v.unlike("permission bits in quotes such as \"0660\""))
+}
+
+/// sockaddr_un holds 108 octets with the final NUL, unix(7).
+fn socket_path(v: Value<'_>) -> Result<PathBuf, Fault> {
+    let path = v.text().ok().map(PathBuf::from);
+    path.filter(|path| path.is_absolute() && path.as_os_str().len() <= 107)
+        .ok_or_else(|| v.unlike("an absolute path of at most 107 octets, or \"none\""))
+}
+
+/// useradd(8), and those of directories: no blanks, no colons.
+fn user_name(v: Value<'_>) -> Result<String, Fault> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '$');
+    let name = v.text().ok();
+    name.filter(|name| matches!(name.len(), 1..=64) && name.chars().all(fits))
+        .map(str::to_owned)
+        .ok_or_else(|| v.unlike("the name of a user such as \"amavis\""))
 }
 
 /// A network, an address, or a host name (with a leading dot: every name below it).

@@ -21,6 +21,7 @@ pub struct Setting {
 pub fn settings(config: &Config) -> Vec<Setting> {
     let sections = [
         ("identity", identity(config)),
+        ("control", control(config)),
         ("milter", milter(config)),
         ("trust", trust(config)),
         ("dns", dns(config)),
@@ -54,6 +55,18 @@ fn identity(config: &Config) -> Written {
         ("report_domain", optional(s.report_domain.as_ref())),
         ("contact", optional(s.contact.as_ref())),
         ("site_key", quoted(s.site_key.display())),
+    ]
+}
+
+fn control(config: &Config) -> Written {
+    let s = &config.control;
+    let socket = match &s.socket {
+        Some(path) => quoted(path.display()),
+        None => quoted("none"),
+    };
+    vec![
+        ("socket", socket),
+        ("outcome_users", list(&s.outcome_users)),
     ]
 }
 

@@ -5,6 +5,7 @@
 //! and DNS servers stay as they were at the start. Evaluates nothing.
 
 mod bounces;
+mod control;
 mod error;
 mod reporting;
 mod telemetry;
@@ -14,6 +15,7 @@ pub use reporting::{build_settings, way_out};
 
 use crate::address::Mailbox;
 use crate::config::{Config, load};
+use crate::control::ControlSettings;
 use crate::dns::Resolver;
 use crate::key_file::{self, KeyError};
 use crate::milter::{self, PROGRESS, Service, Settings};
@@ -98,10 +100,12 @@ async fn serve(
     let (settings, take_settings) = watch::channel(Arc::new(settings(&config)?));
     let (reporting, take_reporting) =
         watch::channel(reporting::reporting(&config, &source.host_name));
+    let (control, take_control) = watch::channel(Arc::new(config.control.clone()));
     let (stop, stopped) = watch::channel(false);
     let mut receiving = match role {
         Role::All | Role::Milter => {
-            Some(Receiving::start(&config, take_settings, &resolver, &stopped).await?)
+            let taken = (take_settings, take_control);
+            Some(Receiving::start(&config, taken, &resolver, &stopped).await?)
         }
         Role::Schedule => None,
     };
@@ -130,6 +134,7 @@ async fn serve(
         running: config,
         settings,
         reporting,
+        control,
         level,
     };
     let milter_ended = async {
@@ -161,13 +166,17 @@ async fn serve(
 struct Receiving {
     store: Store,
     milter: JoinHandle<usize>,
+    control: JoinHandle<()>,
     expiry: JoinHandle<()>,
 }
 
 impl Receiving {
     async fn start(
         config: &Config,
-        settings: watch::Receiver<Arc<Settings>>,
+        (settings, control): (
+            watch::Receiver<Arc<Settings>>,
+            watch::Receiver<Arc<ControlSettings>>,
+        ),
         resolver: &Arc<LiveResolver>,
         stopped: &watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
@@ -175,10 +184,12 @@ impl Receiving {
         let listeners = milter::bind(&config.milter).await?;
         let service = service(settings, resolver.clone(), &store, bounces::start(config));
         let expiry = tokio::spawn(expire(store.clone()));
+        let control = control::start(config, control, &store, stopped);
         let milter = tokio::spawn(milter::run(listeners, service, stopped.clone(), GRACE));
         Ok(Self {
             store,
             milter,
+            control,
             expiry,
         })
     }
@@ -192,6 +203,9 @@ impl Receiving {
                 ended(early).and(Err(StartError::Ended("it stopped by itself".to_owned())))
             }
         };
+        if let Err(problem) = self.control.await {
+            error!(%problem, "the control socket ended by itself; please report it");
+        }
         self.store.close().await;
         result
     }
@@ -295,6 +309,7 @@ struct Reloading<'a> {
     running: Config,
     settings: watch::Sender<Arc<Settings>>,
     reporting: watch::Sender<Option<Arc<Reporting>>>,
+    control: watch::Sender<Arc<ControlSettings>>,
     level: LogLevelHandle,
 }
 
@@ -335,6 +350,7 @@ impl Reloading<'_> {
         self.settings.send_replace(Arc::new(settings));
         let reporting = reporting::reporting(new, &self.source.host_name);
         self.reporting.send_replace(reporting);
+        self.control.send_replace(Arc::new(new.control.clone()));
         info!("reloaded: holds from the next message on");
     }
 }
@@ -343,6 +359,10 @@ impl Reloading<'_> {
 fn fixed_at_start(running: &Config, new: &Config) -> Vec<&'static str> {
     let (milter, store) = (&running.milter, &running.store);
     let same = [
+        (
+            "control.socket",
+            running.control.socket == new.control.socket,
+        ),
         ("milter.listen", milter.listen == new.milter.listen),
         (
             "milter.socket_mode",

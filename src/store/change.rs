@@ -18,6 +18,10 @@ pub enum Change {
         verdict: VerdictId,
         outcome: Outcome,
     },
+    /// Writes down what is about to be asked of the MTA.
+    Intend(Intent),
+    /// It is done, or was not begun.
+    StrikeOut { verdict: VerdictId },
     /// Adds an exception or a stricter rule.
     AddException(Box<NewException>),
     /// Ends one before its time. It stays to be read.
@@ -27,6 +31,17 @@ pub enum Change {
         who: String,
         why: Option<String>,
     },
+}
+
+/// What is about to be asked of the MTA for a held message. While it stands, what the queue or the log
+/// says of the message's release or deletion is left to whoever wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    pub verdict: VerdictId,
+    pub at: Timestamp,
+    pub by: String,
+    /// JSON, of the form that `quarantine` writes.
+    pub document: String,
 }
 
 /// An exception, or a stricter rule, that is to be in force from now on.
@@ -55,6 +70,8 @@ pub enum Changed {
     /// The same rule is in force, and says the same or came from the same message.
     AlreadyThere(ExceptionId),
     Removed,
+    /// An intent was written down, or struck out.
+    Noted,
     /// It was so before.
     Unchanged,
 }
@@ -88,7 +105,7 @@ impl Changed {
     pub(super) fn is_of_exceptions(self) -> bool {
         match self {
             Self::Added(_) | Self::Altered(_) | Self::Removed => true,
-            Self::Moved | Self::AlreadyThere(_) | Self::Unchanged => false,
+            Self::Moved | Self::AlreadyThere(_) | Self::Noted | Self::Unchanged => false,
         }
     }
 }

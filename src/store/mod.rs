@@ -28,7 +28,7 @@ mod sqlite;
 mod wire;
 
 pub use change::{
-    Change, ChangeError, Changed, ExceptionId, MAX_CHANGES, MAX_EXCEPTIONS, NewException,
+    Change, ChangeError, Changed, ExceptionId, Intent, MAX_CHANGES, MAX_EXCEPTIONS, NewException,
 };
 pub use error::{OpenError, ReadError, RecordError, ReportsError};
 pub use fold::{

@@ -14,6 +14,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["config", "sample"], "reason"),
     (&["messages"], "alignd messages --dmarc fail --count-by ip"),
     (&["milter"], "SIGTERM"),
+    (&["outcome"], "refused_later --reason virus"),
     (&["policy"], "alignd policy example.org"),
     (&["report"], "preview"),
     (&["report", "build"], "alignd report build --dry-run"),

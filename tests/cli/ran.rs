@@ -19,6 +19,8 @@ pub struct Place(TempDir);
 const SETTINGS: &str = "\
 [identity]
 authserv_id = \"mx.example.org\"
+[control]
+socket = \"{}/control.sock\"
 [milter]
 listen = [\"unix:{}/milter.sock\"]
 socket_group = \"\"

@@ -211,3 +211,34 @@ fn a_store_that_is_not_there_is_told_as_such() {
     let text = words.join(" ");
     assert!(text.contains("nothing has been recorded yet"), "{text}");
 }
+
+/// Without a daemon, what is told goes into the store itself.
+#[test]
+fn an_outcome_is_told_and_explained() {
+    let place = filled();
+    let queue_id = ["--queue-id", "4jXW5m5KZfz1StH0"];
+    for (arguments, code, says) in [
+        (["held", "--reason", "spam"], 0, "no daemon runs"),
+        (["held", "--reason", "spam"], 0, "no daemon runs"),
+        (
+            ["rejected", "--reason", "x"],
+            1,
+            "a refusal after that is refused_later",
+        ),
+        (["released", "--reason", "by hand"], 0, "no daemon runs"),
+    ] {
+        let ran = place.run(&[&["outcome"], &queue_id[..], &arguments].concat());
+        assert_eq!(ran.code, code, "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(says), "{arguments:?}: {}", ran.err);
+    }
+    let why = place.run(&["why", "4jXW5m5KZfz1StH0", "--json"]).json();
+    let outcomes = why[0]["outcomes"].as_array().expect("a history");
+    let states: Vec<&str> = outcomes
+        .iter()
+        .filter_map(|o| o["state"].as_str())
+        .collect();
+    assert_eq!(states, ["answering", "accepted", "held", "released"]);
+    assert!(outcomes[3]["by"].is_string(), "{outcomes:?}");
+    let unknown = place.run(&["outcome", "--queue-id", "nobody", "held"]);
+    assert_eq!(unknown.code, 1, "{}", unknown.err);
+}

@@ -25,6 +25,8 @@ site_key = \"{}/site.key\"
 [dns]
 servers = [\"127.0.0.1:9\"]
 timeout = \"100ms\"
+[control]
+socket = \"{}/control.sock\"
 [store]
 path = \"{}/store\"
 [report]

@@ -27,6 +27,8 @@ pub struct Daemon {
 const SETTINGS: &str = "\
 [identity]
 authserv_id = \"ID\"
+[control]
+socket = \"HOME/control.sock\"
 [milter]
 listen = [\"unix:HOME/milter.sock\"]
 socket_group = \"\"

@@ -118,6 +118,7 @@ const UNDO: &str = "
     DROP TABLE exception_event;
     DROP TABLE rule_use;
     DROP TABLE returned;
+    DROP TABLE intent;
     DROP TABLE skip;
     DROP TABLE skip_domain;
     DELETE FROM migration WHERE version > 1";

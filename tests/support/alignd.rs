@@ -199,10 +199,12 @@ fn settings(home: &Path, place: &Place, dns: SocketAddrV4, more: &[(&str, &str)]
     let servers = format!("[\"{dns}\"]");
     let path = format!("\"{}\"", home.join("store").display());
     let key = format!("\"{}\"", home.join("site.key").display());
+    let control = format!("\"{}\"", home.join("control.sock").display());
     fs::create_dir_all(home.join("store")).expect("our own directory");
     let mut all = BTreeMap::from([
         ("identity.authserv_id", "\"mx.receiver.example\""),
         ("identity.site_key", key.as_str()),
+        ("control.socket", control.as_str()),
         ("milter.listen", listen.as_str()),
         ("milter.socket_group", group.as_str()),
         ("trust.networks", "[]"),

@@ -6,6 +6,7 @@
 //! `postfix` and `sendmail` read what the MTA will do.
 
 pub mod account;
+mod control;
 mod delivery;
 mod postfix;
 mod sendmail;
@@ -79,6 +80,7 @@ pub fn findings(loaded: &Loaded, host: &Host) -> Vec<Finding> {
     policy(&mut findings);
     report(&mut findings);
     delivery::check(&mut findings);
+    control::check(&mut findings);
     store::check(&mut findings, host);
     let mut found = findings.found;
     found.sort_by_key(|finding| finding.severity);

@@ -3,6 +3,7 @@
 //! Owns the statements that write exceptions and their history. Runs in the writer's thread, each call in
 //! a transaction of its own between the groups.
 
+use super::intent;
 use super::write::{self, Confirmed, Dictionaries};
 use crate::policy::rules::{Rule, RuleKey, RuleTerms};
 use crate::store::change::{
@@ -58,6 +59,14 @@ fn change_one(
                 }
             }
         }
+        Change::Intend(intended) => {
+            intent::intend(c, intended)?;
+            Ok(Changed::Noted)
+        }
+        Change::StrikeOut { verdict } => Ok(match intent::strike_out(c, *verdict)? {
+            true => Changed::Noted,
+            false => Changed::Unchanged,
+        }),
         Change::AddException(new) => add(c, new),
         Change::RemoveException { id, at, who, why } => remove(c, *id, (*at, who, why.as_deref())),
     }

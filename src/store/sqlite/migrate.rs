@@ -34,6 +34,10 @@ pub(super) const VERDICTS: Schema = Schema {
             "returned",
             include_str!("../migrations/sqlite/0005_returned.sql"),
         ),
+        (
+            "intents",
+            include_str!("../migrations/sqlite/0006_intents.sql"),
+        ),
     ],
     application_id: 0x616c_676e,
 };

@@ -13,6 +13,7 @@ mod change;
 mod dictionary;
 mod expire;
 pub(super) mod fold;
+mod intent;
 pub(super) mod list;
 mod migrate;
 pub(super) mod read;

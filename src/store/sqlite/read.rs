@@ -52,6 +52,40 @@ impl Reader {
         self.stored(&sql, &[&queue_id])
     }
 
+    /// The newest verdict of a message with this queue id: MTAs use their ids again.
+    pub fn newest_with_queue_id(&self, queue_id: &str) -> Result<Option<VerdictId>, ReadError> {
+        self.sql(|c| {
+            c.prepare_cached(
+                "SELECT id FROM verdict WHERE queue_id = ?1
+                 ORDER BY received DESC, number DESC LIMIT 1",
+            )?
+            .query_row([queue_id], |row| Ok(VerdictId::from_bytes(row.get(0)?)))
+            .optional()
+        })
+    }
+
+    /// The newest verdict of a message with this Message-ID, among the newest 100,000 that were received
+    /// at or after `since`. Other filters ask right after a message came, so that it is found at once;
+    /// an index over all ids would cost every message something.
+    pub fn newest_with_message_id(
+        &self,
+        message_id: &str,
+        since: Timestamp,
+    ) -> Result<Option<VerdictId>, ReadError> {
+        self.sql(|c| {
+            c.prepare_cached(
+                "SELECT v.id FROM (SELECT number, id FROM verdict WHERE received >= ?2
+                     ORDER BY received DESC, number DESC LIMIT 100000) v
+                 CROSS JOIN detail d ON d.verdict = v.number
+                 WHERE d.document ->> '$.message.message_id' = ?1 LIMIT 1",
+            )?
+            .query_row(params![message_id, since.micros()], |row| {
+                Ok(VerdictId::from_bytes(row.get(0)?))
+            })
+            .optional()
+        })
+    }
+
     /// What became of a message, oldest first; empty when there is no such verdict.
     pub fn outcomes(&self, id: VerdictId) -> Result<Vec<Outcome>, ReadError> {
         let number: Option<i64> = self.sql(|c| {

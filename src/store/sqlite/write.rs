@@ -10,6 +10,7 @@ use crate::store::SkipReason;
 use crate::store::row::{self, Row};
 use crate::store::shared::{self, Digest, Document};
 use crate::store::sqlite::dictionary::Dictionary;
+use crate::store::sqlite::intent;
 use crate::store::wire;
 use crate::time::UtcDay;
 use crate::verdict::VerdictId;
@@ -391,6 +392,7 @@ pub(super) fn confirm(
         return Ok(Confirmed::UnknownVerdict);
     };
     match from.check_move(outcome.state, outcome.source) {
+        Ok(true) if is_left_to_another(c, id, outcome)? => return Ok(Confirmed::Unchanged),
         Ok(true) => {}
         Ok(false) => return Ok(Confirmed::Unchanged),
         Err(illegal) => return Ok(Confirmed::Illegal(illegal)),
@@ -427,6 +429,17 @@ pub(super) fn confirm(
             .execute([number])?,
     };
     Ok(Confirmed::Moved)
+}
+
+/// The queue and the log show what an operator does as it is done; whoever does it tells it himself,
+/// with his name and the reason.
+fn is_left_to_another(c: &Connection, id: VerdictId, outcome: &Outcome) -> rusqlite::Result<bool> {
+    let observed = matches!(outcome.source, OutcomeSource::Log | OutcomeSource::Queue);
+    let ends_hold = matches!(
+        outcome.state,
+        OutcomeState::Released | OutcomeState::Deleted | OutcomeState::Unknown
+    );
+    Ok(observed && ends_hold && intent::is_intended(c, id)?)
 }
 
 /// Numbers and ids of verdicts above `after` that stand at `state` and are not meant to stay there.

@@ -1,0 +1,173 @@
+//! Requests and what they come to.
+
+use crate::Served;
+use alignd::outcome::OutcomeState::{Accepted, Held, Rejected};
+
+fn outcome(more: &str) -> String {
+    format!(r#"{{"v":1,"request":"outcome",{more}}}"#)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outcomes_are_told_by_any_name_of_the_message() {
+    let served = Served::start(&[]).await;
+    let first = served.message("4jXW5m5GBtz1StgL", 1, Some(Accepted)).await;
+    let again = served.message("4jXW5m5GBtz1StgL", 2, Some(Accepted)).await;
+    let third = served.message("6AMEJUlD010546", 3, Some(Accepted)).await;
+    let message_id = "20261122.00000003.4711@mail.a.example";
+    for (question, verdict, changed) in [
+        (
+            r#""queue_id":"4jXW5m5GBtz1StgL","outcome":"held""#.to_owned(),
+            again,
+            true,
+        ),
+        (
+            r#""queue_id":"4jXW5m5GBtz1StgL","outcome":"held""#.to_owned(),
+            again,
+            false,
+        ),
+        (
+            format!(r#""verdict":"{first}","outcome":"refused_later","reason":"a\nvirus""#),
+            first,
+            true,
+        ),
+        (
+            format!(r#""message_id":"<{message_id}>","outcome":"held""#),
+            third,
+            true,
+        ),
+        (
+            format!(r#""message_id":"{message_id}","outcome":"released""#),
+            third,
+            true,
+        ),
+    ] {
+        let answer = served.ask(&outcome(&question)).await;
+        assert_eq!(answer["ok"], true, "{question}: {answer}");
+        assert_eq!(answer["verdict"], verdict.to_string(), "{question}");
+        assert_eq!(answer["changed"], changed, "{question}");
+    }
+    let who = "root";
+    assert_eq!(
+        served.history(again),
+        format!("answering, accepted, held by {who}")
+    );
+    assert_eq!(
+        served.history(first),
+        format!("answering, accepted, refused_later by {who}")
+    );
+    let told = served.reader().outcomes(first).unwrap();
+    assert_eq!(
+        told.last().and_then(|o| o.detail.as_deref()),
+        Some("a virus")
+    );
+    assert_eq!(
+        served.history(third),
+        format!("answering, accepted, held by {who}, released by {who}")
+    );
+    served.stop().await;
+}
+
+/// What is refused, of which kind, and a part of the sentence.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_is_answered_with_a_sentence_and_changes_nothing() {
+    let served = Served::start(&[]).await;
+    let accepted = served.message("4jXW5m5GBtz1StgL", 1, Some(Accepted)).await;
+    let rejected = served.message("4jXW5m5KZfz1StH0", 2, Some(Rejected)).await;
+    let held = served.message("4jXW5m5KZfz1StH1", 3, Some(Held)).await;
+    let unanswered = served.message("4jXW5m5KZfz1StH2", 4, None).await;
+    for (question, kind, words) in [
+        (
+            r#""queue_id":"x","outcome":"held""#.to_owned(),
+            "no",
+            "no message with the queue id x",
+        ),
+        (
+            r#""message_id":"x@y","outcome":"held""#.to_owned(),
+            "no",
+            "no message with the Message-ID <x@y>",
+        ),
+        (
+            r#""verdict":"017f22e2-79b0-7fff-bfff-ffffffffffff","outcome":"held""#.to_owned(),
+            "no",
+            "no verdict 017f22e2",
+        ),
+        (
+            r#""verdict":"7","outcome":"held""#.to_owned(),
+            "usage",
+            "no id of a verdict",
+        ),
+        (
+            r#""outcome":"held""#.to_owned(),
+            "usage",
+            "one of verdict, queue_id and message_id",
+        ),
+        (
+            r#""verdict":"7","queue_id":"x","outcome":"held""#.to_owned(),
+            "usage",
+            "one of verdict",
+        ),
+        (
+            format!(r#""verdict":"{accepted}","outcome":"deleted""#),
+            "usage",
+            "one of accepted, rejected",
+        ),
+        (
+            format!(r#""verdict":"{accepted}","outcome":"gone""#),
+            "usage",
+            "one of accepted, rejected",
+        ),
+        (
+            format!(r#""verdict":"{accepted}","outcome":"rejected""#),
+            "no",
+            "is refused_later",
+        ),
+        (
+            format!(r#""verdict":"{accepted}","outcome":"released""#),
+            "no",
+            "it isn't held",
+        ),
+        (
+            format!(r#""verdict":"{rejected}","outcome":"accepted""#),
+            "no",
+            "cannot become accepted",
+        ),
+        (
+            format!(r#""verdict":"{held}","outcome":"accepted""#),
+            "no",
+            "ends as released",
+        ),
+        (
+            format!(r#""verdict":"{unanswered}","outcome":"held""#),
+            "no",
+            "not taken alignd's answer yet",
+        ),
+        (
+            format!(r#""store":"/nowhere","verdict":"{accepted}","outcome":"held""#),
+            "usage",
+            "not in /nowhere",
+        ),
+    ] {
+        let answer = served.ask(&outcome(&question)).await;
+        assert_eq!(answer["ok"], false, "{question}: {answer}");
+        assert_eq!(answer["kind"], kind, "{question}: {answer}");
+        let sentence = answer["error"].as_str().unwrap();
+        assert!(sentence.contains(words), "{question}: {sentence}");
+    }
+    assert_eq!(served.history(accepted), "answering, accepted");
+    assert_eq!(served.history(held), "answering, held");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_takes_one_request_after_the_other() {
+    let served = Served::start(&[]).await;
+    let mut peer = served.connect().await;
+    for _ in 0..3 {
+        let answer = peer.ask(r#"{"v":1,"request":"ping"}"#).await;
+        assert_eq!(answer["ok"], true);
+        let refused = peer.ask("nonsense").await;
+        assert_eq!(refused["kind"], "usage");
+    }
+    served.stop().await;
+    assert!(peer.hear().await.is_none());
+}

@@ -1,0 +1,583 @@
+//! Releasing and deleting held mail: every step interrupted, every answer of the MTA's wrong, two operators
+//! at once. The MTA is one in memory that can be made to stop at any point; the store is the real one.
+
+#[path = "support/plain_verdict.rs"]
+mod plain_verdict;
+
+use alignd::mta::{HelperError, Place, QueueId, Released};
+use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
+use alignd::policy::OverrideType;
+use alignd::quarantine::{
+    Done, HeldFilter, Quarantine, QuarantineError, Queue, Target, What, Wish, held,
+};
+use alignd::site_key::SiteKey;
+use alignd::store::{Change, Reader, Store, StoreSettings};
+use alignd::time::{Clock, Timestamp};
+use alignd::verdict::VerdictId;
+use alignd::verdict::header::{Marks, VERDICT_HEADER, VerdictHeader};
+use plain_verdict::plain_verdict;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+
+const NOW: Timestamp = Timestamp::from_seconds(1_795_363_200);
+const ID: &str = "4jXW5m5GBtz1StgL";
+
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+}
+
+/// Where the process is killed: the call never returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Killed {
+    AtLocate,
+    AtHeader,
+    /// Before the MTA does it.
+    BeforeAct,
+    /// After the MTA did it.
+    AfterAct,
+    /// At the look after that.
+    AtSecondLook,
+}
+
+/// A hold queue in memory; clones are the same.
+#[derive(Clone, Default)]
+struct Mta(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// Where each mail is, and whose verdict it bears.
+    mails: BTreeMap<String, (Place, Option<VerdictId>)>,
+    released: u32,
+    deleted: u32,
+    looks: u32,
+    kill: Option<Killed>,
+    stands_still: bool,
+    /// The helper's socket is gone, from this look or act on.
+    down: bool,
+    /// It says that it did it, and didn't.
+    lies: bool,
+    /// It did it, and couldn't say so.
+    mute: bool,
+    /// Where released mail is seen then.
+    goes: Option<Place>,
+}
+
+impl Mta {
+    fn holding(verdict: VerdictId) -> Self {
+        let mta = Self::default();
+        mta.set(|state| {
+            state
+                .mails
+                .insert(ID.to_owned(), (Place::Held, Some(verdict)));
+        });
+        mta
+    }
+
+    fn set<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.lock().unwrap())
+    }
+
+    async fn stop_at(&self, point: Killed) {
+        let kills = |state: &mut State| {
+            state.stands_still = state.kill == Some(point);
+            state.stands_still
+        };
+        if self.set(kills) {
+            std::future::pending().await
+        }
+    }
+
+    fn up(&self) -> Result<(), HelperError> {
+        match self.set(|state| state.down) {
+            true => Err(HelperError::Unreachable("nobody there".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    fn place(&self, id: &QueueId) -> Place {
+        let found = self.set(|state| state.mails.get(id.as_str()).cloned());
+        found.map_or(Place::Gone, |(place, _)| place)
+    }
+
+    async fn act(&self, id: &QueueId, release: bool) -> Result<(), HelperError> {
+        self.stop_at(Killed::BeforeAct).await;
+        self.up()?;
+        match self.place(id) {
+            Place::Held => {}
+            place => return Err(HelperError::NotHeld(place)),
+        }
+        self.set(|state| {
+            if state.lies {
+                return;
+            }
+            match release {
+                true => state.released += 1,
+                false => state.deleted += 1,
+            }
+            let goes = state.goes.clone().filter(|_| release);
+            match (goes, state.mails.get_mut(id.as_str())) {
+                (Some(place), Some(mail)) => mail.0 = place,
+                _ => _ = state.mails.remove(id.as_str()),
+            }
+        });
+        self.stop_at(Killed::AfterAct).await;
+        match self.set(|state| state.mute) {
+            true => Err(HelperError::Busy("said nothing for 90 s".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Queue for Mta {
+    async fn locate(&self, id: &QueueId) -> Result<Place, HelperError> {
+        let looks = self.set(|state| {
+            state.looks += 1;
+            state.looks
+        });
+        self.stop_at(if looks == 1 {
+            Killed::AtLocate
+        } else {
+            Killed::AtSecondLook
+        })
+        .await;
+        self.up()?;
+        Ok(self.place(id))
+    }
+
+    async fn header(&self, id: &QueueId) -> Result<Vec<u8>, HelperError> {
+        self.stop_at(Killed::AtHeader).await;
+        self.up()?;
+        let mail = self.set(|state| state.mails.get(id.as_str()).cloned());
+        let Some((Place::Held, verdict)) = mail else {
+            return Err(HelperError::NotHeld(self.place(id)));
+        };
+        let seal = verdict.map_or(String::new(), |verdict| {
+            let marks = Marks {
+                message_id: None,
+                author_domain: None,
+                body: [0; 32],
+            };
+            let field = VerdictHeader::new(verdict, NOW, &marks, &SiteKey::new(&[7; 32]));
+            format!("{VERDICT_HEADER}:{}\n", field.folded())
+        });
+        Ok(format!("From: a@a.example\n{seal}Subject: x\n\n").into_bytes())
+    }
+
+    async fn release(&self, id: &QueueId) -> Result<Released, HelperError> {
+        self.act(id, true).await?;
+        Ok(Released {
+            queue_id: Some(id.clone()),
+            requeued: false,
+            place: self.place(id),
+            waits: None,
+        })
+    }
+
+    async fn delete(&self, id: &QueueId) -> Result<(), HelperError> {
+        self.act(id, false).await
+    }
+}
+
+/// A store with one held message, and its MTA.
+struct House {
+    home: TempDir,
+    store: Store,
+    mta: Mta,
+    verdict: VerdictId,
+}
+
+impl House {
+    async fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let store = open(&home);
+        let verdict = record(&store, ID, 1).await;
+        let mta = Mta::holding(verdict);
+        Self {
+            home,
+            store,
+            mta,
+            verdict,
+        }
+    }
+
+    fn quarantine(&self) -> Quarantine<Mta> {
+        let directory = self.home.path().to_owned();
+        Quarantine::new(
+            self.mta.clone(),
+            self.store.clone(),
+            directory,
+            Arc::new(Still),
+        )
+    }
+
+    async fn carry_out(&self, wish: &Wish) -> Result<Done, QuarantineError> {
+        let target = Target::parse(ID);
+        self.quarantine().carry_out(&target, wish).await
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::open(self.home.path()).unwrap()
+    }
+
+    fn history(&self) -> String {
+        let outcomes = self.reader().outcomes(self.verdict).unwrap();
+        let words = outcomes.iter().map(|o| match &o.by {
+            Some(by) => format!("{} by {by}", o.state),
+            None => o.state.to_string(),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Does it until it would never return, then the process is gone, and another takes its place.
+    async fn killed(&mut self, wish: &Wish) {
+        let target = Target::parse(ID);
+        let quarantine = self.quarantine();
+        tokio::select! {
+            biased;
+            done = quarantine.carry_out(&target, wish) => panic!("not killed: {done:?}"),
+            () = async {
+                while !self.mta.set(|state| state.stands_still) {
+                    tokio::task::yield_now().await;
+                }
+            } => {}
+        }
+        drop(quarantine);
+        let store = std::mem::replace(&mut self.store, open(&tempfile::tempdir().unwrap()));
+        store.close().await;
+        self.store = open(&self.home);
+        self.mta.set(|state| {
+            state.kill = None;
+            state.looks = 0;
+        });
+    }
+}
+
+fn open(home: &TempDir) -> Store {
+    let settings = StoreSettings {
+        path: home.path().to_owned(),
+        ..StoreSettings::default()
+    };
+    Store::open(&settings, NOW).unwrap()
+}
+
+async fn record(store: &Store, queue_id: &str, nth: u32) -> VerdictId {
+    let at = NOW.plus_micros(i64::from(nth) * 1_000_000);
+    let mut verdict = plain_verdict("a.example", at, nth);
+    verdict.envelope.queue_id = Some(queue_id.to_owned());
+    let id = verdict.id;
+    store.record(Arc::new(verdict)).await.unwrap();
+    let outcome = Outcome::new(OutcomeState::Held, at, OutcomeSource::Reply);
+    let change = Change::Outcome {
+        verdict: id,
+        outcome,
+    };
+    store.change(vec![change]).await.unwrap();
+    id
+}
+
+fn release(by: &str) -> Wish {
+    Wish {
+        what: What::Release {
+            because: OverrideType::MailingList,
+            exception: None,
+        },
+        by: by.to_owned(),
+        comment: None,
+    }
+}
+
+fn delete(by: &str) -> Wish {
+    Wish {
+        what: What::Delete,
+        ..release(by)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_tells_who_and_why_and_is_done_once() {
+    let house = House::new().await;
+    let done = house.carry_out(&release("alice")).await.unwrap();
+    assert_eq!((done.state, done.was_so), (OutcomeState::Released, false));
+    let again = house.carry_out(&release("bob")).await.unwrap();
+    assert_eq!((again.by.as_deref(), again.was_so), (Some("alice"), true));
+    let other = house
+        .carry_out(&delete("bob"))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(other.contains("was released by alice"), "{other}");
+    assert_eq!(house.history(), "answering, held, released by alice");
+    let reason = house
+        .reader()
+        .outcomes(house.verdict)
+        .unwrap()
+        .pop()
+        .and_then(|o| o.because);
+    assert_eq!(reason.map(|r| r.kind), Some(OverrideType::MailingList));
+    assert_eq!(
+        house.mta.set(|state| (state.released, state.deleted)),
+        (1, 0)
+    );
+    assert!(house.reader().intents().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_step_and_asked_again_it_ends_the_same() {
+    use Killed::{AfterAct, AtHeader, AtLocate, AtSecondLook, BeforeAct};
+    for killed in [AtLocate, AtHeader, BeforeAct, AfterAct, AtSecondLook] {
+        for goes in [None, Some(Place::Queued("deferred".to_owned()))] {
+            for deletes in [false, true] {
+                let mut house = House::new().await;
+                house.mta.set(|state| {
+                    state.kill = Some(killed);
+                    state.goes = goes.clone();
+                });
+                let (first, again, word) = match deletes {
+                    true => (delete("alice"), delete("bob"), "deleted"),
+                    false => (release("alice"), release("bob"), "released"),
+                };
+                house.killed(&first).await;
+                let case = format!("{killed:?} {goes:?} {word}");
+                assert_eq!(house.history(), "answering, held", "{case}");
+                house
+                    .carry_out(&again)
+                    .await
+                    .unwrap_or_else(|e| panic!("{case}: {e}"));
+                // Whoever got the MTA to do it is named.
+                let did = matches!(killed, AfterAct | AtSecondLook);
+                let who = if did { "alice" } else { "bob" };
+                assert_eq!(
+                    house.history(),
+                    format!("answering, held, {word} by {who}"),
+                    "{case}"
+                );
+                let acts = house.mta.set(|state| state.released + state.deleted);
+                assert_eq!(acts, 1, "{case}");
+                assert!(house.reader().intents().unwrap().is_empty(), "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_step_a_start_finishes_it_or_forgets_it() {
+    use Killed::{AfterAct, AtHeader, AtLocate, AtSecondLook, BeforeAct};
+    for killed in [AtLocate, AtHeader, BeforeAct, AfterAct, AtSecondLook] {
+        let mut house = House::new().await;
+        house.mta.set(|state| state.kill = Some(killed));
+        house.killed(&release("alice")).await;
+        house.mta.set(|state| state.down = true);
+        let left = house.quarantine().resume().await.unwrap();
+        let intended = matches!(killed, BeforeAct | AfterAct | AtSecondLook);
+        assert_eq!(left, usize::from(intended), "{killed:?}");
+        house.mta.set(|state| state.down = false);
+        for _ in 0..2 {
+            assert_eq!(house.quarantine().resume().await.unwrap(), 0, "{killed:?}");
+            let did = matches!(killed, AfterAct | AtSecondLook);
+            let end = if did { ", released by alice" } else { "" };
+            assert_eq!(
+                house.history(),
+                format!("answering, held{end}"),
+                "{killed:?}"
+            );
+            assert!(house.reader().intents().unwrap().is_empty(), "{killed:?}");
+        }
+    }
+}
+
+/// While an operator's release is under way, the log and the queue don't tell it before him.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_observed_of_a_release_is_left_to_who_does_it() {
+    let mut house = House::new().await;
+    house.mta.set(|state| state.kill = Some(Killed::AfterAct));
+    house.killed(&release("alice")).await;
+    for (state, source) in [
+        (OutcomeState::Released, OutcomeSource::Log),
+        (OutcomeState::Unknown, OutcomeSource::Queue),
+        (OutcomeState::Deleted, OutcomeSource::Log),
+    ] {
+        let outcome = Outcome::new(state, NOW, source);
+        let verdict = house.verdict;
+        house
+            .store
+            .change(vec![Change::Outcome { verdict, outcome }])
+            .await
+            .unwrap();
+    }
+    house.quarantine().resume().await.unwrap();
+    assert_eq!(house.history(), "answering, held, released by alice");
+}
+
+/// What the MTA does, what is told and what stands in the store then.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_mta_that_fails_is_told_of_and_nothing_is_made_up() {
+    type Fault = fn(&mut State);
+    let table: &[(&str, Fault, &str, &str)] = &[
+        ("down", |s| s.down = true, "nothing was changed", ""),
+        ("lies", |s| s.lies = true, "on hold still", ""),
+        ("mute", |s| s.mute = true, "", ", released by alice"),
+        (
+            "gone",
+            |s| s.mails.clear(),
+            "no longer on hold, and not by alignd",
+            "",
+        ),
+        (
+            "by hand",
+            |s| {
+                s.mails
+                    .values_mut()
+                    .for_each(|mail| mail.0 = Place::Queued("active".to_owned()))
+            },
+            "",
+            ", released by alice",
+        ),
+        (
+            "not ours",
+            |s| s.mails.values_mut().for_each(|mail| mail.1 = None),
+            "bears no X-Alignd-Verdict",
+            "",
+        ),
+        (
+            "another's",
+            |s| {
+                s.mails
+                    .values_mut()
+                    .for_each(|mail| mail.1 = Some(VerdictId::from_bytes([7; 16])))
+            },
+            "bears the X-Alignd-Verdict of 07070707",
+            "",
+        ),
+    ];
+    for (name, fault, told, history) in table {
+        let house = House::new().await;
+        house.mta.set(fault);
+        let done = house.carry_out(&release("alice")).await;
+        match &done {
+            Ok(_) => assert_eq!(*told, "", "{name}"),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains(told) && !told.is_empty(), "{name}: {error}");
+            }
+        }
+        assert_eq!(
+            house.history(),
+            format!("answering, held{history}"),
+            "{name}"
+        );
+        assert!(house.reader().intents().unwrap().is_empty(), "{name}");
+    }
+}
+
+/// The helper vanishes between its deed and the second look: told as unsettled, and finished later.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_seen_stays_an_intent() {
+    let mut house = House::new().await;
+    house.mta.set(|state| state.kill = Some(Killed::AfterAct));
+    house.killed(&release("alice")).await;
+    house.mta.set(|state| state.down = true);
+    let error = house
+        .carry_out(&release("bob"))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("nobody there"), "{error}");
+    assert_eq!(house.reader().intents().unwrap().len(), 1);
+    house.mta.set(|state| state.down = false);
+    let done = house.carry_out(&release("bob")).await.unwrap();
+    assert_eq!((done.by.as_deref(), done.was_so), (Some("alice"), true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_operators_one_wins_and_the_other_is_told() {
+    for nth in 0..20 {
+        let house = House::new().await;
+        let quarantine = house.quarantine();
+        let target = Target::parse(ID);
+        let wishes = [
+            release("alice"),
+            if nth % 2 == 0 {
+                release("bob")
+            } else {
+                delete("bob")
+            },
+        ];
+        let (one, two) = tokio::join!(
+            quarantine.carry_out(&target, &wishes[0]),
+            quarantine.carry_out(&target, &wishes[1]),
+        );
+        let did = |done: &Result<Done, QuarantineError>| done.as_ref().is_ok_and(|d| !d.was_so);
+        assert!(did(&one) ^ did(&two), "{one:?} {two:?}");
+        if nth % 2 == 0 {
+            assert!(one.is_ok() && two.is_ok());
+        } else {
+            let refused = one.err().or(two.err()).unwrap().to_string();
+            assert!(refused.contains("already"), "{refused}");
+        }
+        assert_eq!(house.mta.set(|state| state.released + state.deleted), 1);
+    }
+}
+
+/// The id was given again: the newest held message with it is meant, and the older one isn't touched.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_used_again_means_the_newest_held() {
+    let house = House::new().await;
+    let newer = record(&house.store, ID, 2).await;
+    let refused = house
+        .carry_out(&release("alice"))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("bears the X-Alignd-Verdict of"),
+        "{refused}"
+    );
+    house.mta.set(|state| {
+        state
+            .mails
+            .insert(ID.to_owned(), (Place::Held, Some(newer)));
+    });
+    let older = Target::Verdict(house.verdict);
+    let refused = house
+        .quarantine()
+        .carry_out(&older, &release("alice"))
+        .await;
+    assert!(
+        matches!(refused, Err(QuarantineError::AnotherMail { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        house.carry_out(&release("alice")).await.unwrap().verdict,
+        newer
+    );
+    assert_eq!(house.history(), "answering, held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_held_are_listed_oldest_first_in_a_moment() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(&home);
+    for nth in 0..1_000 {
+        record(&store, &format!("4jXW5m5GBtz{nth:04}"), nth).await;
+    }
+    let reader = Reader::open(home.path()).unwrap();
+    let filter = HeldFilter {
+        limit: 1_000,
+        ..HeldFilter::default()
+    };
+    let start = std::time::Instant::now();
+    let found = held(&reader, &filter).unwrap();
+    let took = start.elapsed();
+    println!(
+        "quarantine: {} of 1000 held listed in {took:?}",
+        found.len()
+    );
+    assert_eq!(found.len(), 1_000);
+    assert!(found.is_sorted_by_key(|stored| stored.verdict.received));
+    assert!(took.as_secs() < 5, "{took:?}");
+}
