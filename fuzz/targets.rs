@@ -152,7 +152,10 @@ fn conclude(message: &Message<'_>, piece: usize) -> Conclusion {
         envelope.spf_domain(),
         HeaderSettings {
             dkim: &settings,
-            arc: &ArcSettings { enabled: true },
+            arc: &ArcSettings {
+                enabled: true,
+                ..ArcSettings::default()
+            },
             discovery: method,
         },
         NOW,

@@ -3,6 +3,8 @@
 #[path = "support/recording.rs"]
 mod recording;
 
+#[path = "support/candidates.rs"]
+mod candidates;
 #[path = "support/evidence.rs"]
 mod evidence;
 
@@ -10,6 +12,7 @@ use alignd::auth::dmarc::{DiscoveryMethod, Evaluation, discover, evaluate, gathe
 use alignd::dns::zone::{Zone, ZoneRecord};
 use alignd::dns::{QueryName, TxtRecord};
 use alignd::domain::DomainName;
+use candidates::candidates;
 use evidence::results;
 use recording::Recording;
 use serde::Deserialize;
@@ -130,7 +133,7 @@ async fn evaluation(case: &Case) -> Evaluation {
     let method = DiscoveryMethod::TreeWalk;
     let facts = gather(
         &domain(&case.author),
-        &results.candidates(),
+        &candidates(&results),
         method,
         &resolver,
     )

@@ -4,6 +4,8 @@
 //! mail-auth has no resolver to put in, but caches; one that knows every name answers all. It cannot
 //! say NXDOMAIN for an address, so `np` is not compared.
 
+#[path = "support/candidates.rs"]
+mod candidates;
 #[path = "support/evidence.rs"]
 mod evidence;
 #[path = "support/dmarc_world.rs"]

@@ -21,6 +21,7 @@ use crate::message::identifiers;
 use crate::message::parse::Message;
 use crate::milter::TrustSettings;
 use crate::policy::decide::{ClientAddress, Situation, decide};
+use crate::policy::rules::{Facts, Recipients};
 use crate::time::Timestamp;
 use crate::verdict::header::VERDICT_HEADER;
 use crate::verdict::results::results_field;
@@ -71,9 +72,11 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let config = settings(file)?.config;
     let raw = read(&arguments.message)?;
     let envelope = envelope(arguments)?;
+    let mut recipients = Recipients::default();
+    arguments.rcpt.iter().for_each(|rcpt| recipients.add(rcpt));
     let verdict = wait(async {
         let dns = Dns::open(arguments.zone.as_deref(), &config.dns)?;
-        Ok(judge(&raw, envelope, &config, now(), &dns).await)
+        Ok(judge(&raw, envelope, &recipients, &config, now(), &dns).await)
     })?;
     let mut screen = Screen::new();
     if arguments.json {
@@ -140,6 +143,7 @@ fn envelope(arguments: &Arguments) -> Result<Envelope, Failure> {
 async fn judge(
     raw: &[u8],
     mut envelope: Envelope,
+    recipients: &Recipients,
     config: &Config,
     now: Timestamp,
     dns: &impl Resolver,
@@ -164,10 +168,20 @@ async fn judge(
     let forged = forged(&message.fields, config);
     let headers = message.fields.iter();
     let verdict_headers = headers.filter(|field| field.is(VERDICT_HEADER)).count();
-    let decision = decide(
-        situation.with_forged_results(forged.saturating_add(verdict_headers)),
-        &config.policy,
-    );
+    let list_id = identifiers::list_id(&message.fields);
+    let decision = {
+        let known = evaluation.as_ref().map(|evaluation| Facts {
+            author: &evaluation.author_domain,
+            organizational_domain: evaluation.organizational_domain.as_ref(),
+            client: envelope.client,
+            list_id: list_id.as_deref(),
+            evidence: &evidence,
+            recipients,
+            now,
+        });
+        let situation = situation.with_forged_results(forged.saturating_add(verdict_headers));
+        decide(situation, known.as_ref(), &config.policy, &config.rules([]))
+    };
     let id = &config.identity.authserv_id;
     let results = results_field(
         id,
@@ -187,7 +201,7 @@ async fn judge(
         message: MessageFacts {
             author,
             message_id: identifiers::message_id(&message.fields),
-            list_id: identifiers::list_id(&message.fields),
+            list_id,
             size,
             forged_results: u32::try_from(forged).unwrap_or(u32::MAX),
         },

@@ -1,14 +1,16 @@
 //! `alignd config check | show | sample`.
 
 use super::output::{Cell, Format, Listing, Screen, Tone, printable};
-use super::{Exit, Failure, Outcome, host_name, settings};
+use super::{Exit, Failure, Outcome, host_name, now, settings};
 use crate::auth::dmarc::Policy;
 use crate::config::check::account::Account;
 use crate::config::check::{Finding, Host, Severity, findings};
 use crate::config::sample::SAMPLE;
-use crate::config::{Loaded, show};
-use crate::policy::decide::{Situation, decide};
-use crate::policy::{Action, PolicySettings};
+use crate::config::{Config, Loaded, show};
+use crate::policy::decide::{Situation, by_rule, by_settings};
+use crate::policy::rules::{Chosen, KeyedRule};
+use crate::policy::{Action, Decision};
+use crate::time::Timestamp;
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 
@@ -65,7 +67,7 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
         What::Show(show) => {
             let loaded = settings(file)?;
             if show.matrix {
-                screen.listing(&matrix(&loaded.config.policy), show.format)?;
+                screen.listing(&matrix(&loaded.config, now()), show.format)?;
             } else {
                 all(&loaded, &mut screen)?;
             }
@@ -128,7 +130,7 @@ pub fn look(loaded: &Loaded, subject: Subject<'_>) -> Result<(Host, Vec<Finding>
         filters: vec!["/etc/opendkim.conf".into(), "/etc/opendmarc.conf".into()],
         name: host_name(),
     };
-    let findings = findings(loaded, &host);
+    let findings = findings(loaded, &host, now());
     Ok((host, findings))
 }
 
@@ -220,36 +222,74 @@ fn all(loaded: &Loaded, screen: &mut Screen) -> Result<(), Failure> {
             screen.line(&screen.tone(&format!("{line}  # default"), Tone::Quiet))?;
         }
     }
+    for (name, keys) in show::rules(&loaded.config) {
+        screen.line(&format!("\n[[{name}]]"))?;
+        for (key, value) in keys {
+            screen.line(&format!("{key} = {value}"))?;
+        }
+    }
     Ok(())
 }
 
-/// The action matrix under these settings, asked of `policy::decide` itself.
-fn matrix(settings: &PolicySettings) -> Listing {
-    let rows = situations().into_iter().map(|situation| {
-        let decision = decide(situation, settings);
-        let action = decision.action();
-        let tone = match action {
-            Action::Accept => Tone::Plain,
-            Action::Hold | Action::Tempfail => Tone::Doubtful,
-            Action::Reject => Tone::Bad,
-        };
-        let reasons = decision.overrides().iter().map(|o| match &o.comment {
-            Some(comment) => format!("{}: {comment}", o.kind),
-            None => o.kind.to_string(),
-        });
-        let reasons: Vec<String> = reasons.collect();
-        vec![
-            Cell::new(decision.cause().as_str()),
-            Cell::new(decision.published().map(Policy::as_str)),
-            Cell::new(decision.disposition().as_str()),
-            Cell::toned(action.as_str(), tone),
-            Cell::new(reasons.join("; ")),
-        ]
-    });
-    Listing {
-        keys: vec!["cause", "published", "disposition", "action", "reason"],
-        rows: rows.collect(),
+/// The action matrix under these settings and rules, asked of `policy::decide` itself.
+fn matrix(config: &Config, now: Timestamp) -> Listing {
+    let settings = &config.policy;
+    let of_settings = situations().into_iter();
+    let mut rows: Vec<Vec<Cell>> = of_settings
+        .map(|situation| row(&by_settings(situation, settings), None))
+        .collect();
+    let rules = config.rules([]);
+    let in_force = rules.rules().iter();
+    for KeyedRule { key, rule } in in_force.filter(|keyed| !keyed.rule.is_expired(now)) {
+        for &policy in Policy::ALL {
+            let situation = Situation::Fail {
+                selected: policy,
+                applied: policy,
+            };
+            let chosen = Chosen {
+                key,
+                rule,
+                met: Vec::new(),
+                arc: None,
+            };
+            let decision = by_rule(situation, settings, &chosen);
+            rows.push(row(&decision, Some(format!("{key}: {rule}"))));
+        }
     }
+    Listing {
+        keys: vec![
+            "cause",
+            "published",
+            "disposition",
+            "action",
+            "reason",
+            "rule",
+        ],
+        rows,
+    }
+}
+
+/// `rule`: the one that applies, in words.
+fn row(decision: &Decision, rule: Option<String>) -> Vec<Cell> {
+    let action = decision.action();
+    let tone = match action {
+        Action::Accept => Tone::Plain,
+        Action::Hold | Action::Tempfail => Tone::Doubtful,
+        Action::Reject => Tone::Bad,
+    };
+    let reasons = decision.overrides().iter().map(|o| match &o.comment {
+        Some(comment) => format!("{}: {comment}", o.kind),
+        None => o.kind.to_string(),
+    });
+    let reasons: Vec<String> = reasons.collect();
+    vec![
+        Cell::new(decision.cause().as_str()),
+        Cell::new(decision.published().map(Policy::as_str)),
+        Cell::new(decision.disposition().as_str()),
+        Cell::toned(action.as_str(), tone),
+        Cell::new(reasons.join("; ")),
+        Cell::new(rule),
+    ]
 }
 
 fn situations() -> Vec<Situation> {

@@ -373,8 +373,10 @@ fn result(evaluation: &Evaluation, page: &mut Page<'_>) -> Result<(), Failure> {
 fn decision(decision: &Decision, page: &mut Page<'_>) -> Result<(), Failure> {
     page.heading("The decision")?;
     page.item("because", sentences::cause(decision.cause()))?;
-    if let Some(setting) = sentences::setting(decision) {
-        page.item("rule", setting)?;
+    match (decision.rule(), sentences::setting(decision)) {
+        (Some(rule), _) => page.item("rule", &sentences::rule(rule))?,
+        (None, Some(setting)) => page.item("rule", setting)?,
+        (None, None) => {}
     }
     let tone = match decision.action() {
         Action::Accept => Tone::Plain,

@@ -14,7 +14,7 @@ use crate::cli::sentences;
 use crate::domain::DomainName;
 use crate::message::author::Author;
 use crate::outcome::Outcome;
-use crate::policy::PolicyOverride;
+use crate::policy::{PolicyOverride, RuleUse};
 use crate::store::CameBack;
 use crate::verdict::{Envelope, MessageFacts, Verdict};
 use serde::Serialize;
@@ -34,7 +34,24 @@ pub struct Judged<'a> {
     dmarc: Dmarc<'a>,
     cause: &'static str,
     action: &'static str,
+    /// The local rule that decided; null: the settings did.
+    rule: Option<Rule<'a>>,
     authentication_results: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct Rule<'a> {
+    key: &'a str,
+    /// `exception` or `stricter`.
+    effect: &'static str,
+    /// Each kind of evidence that it requires, and what of the message met it.
+    met: Vec<Met<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Met<'a> {
+    kind: &'static str,
+    found: &'a str,
 }
 
 /// A verdict from the store.
@@ -236,6 +253,7 @@ impl<'a> Judged<'a> {
             dmarc: dmarc(verdict),
             cause: decision.cause().as_str(),
             action: decision.action().as_str(),
+            rule: decision.rule().map(rule),
             authentication_results,
         }
     }
@@ -436,6 +454,18 @@ fn dmarc(verdict: &Verdict) -> Dmarc<'_> {
         disposition: decision.disposition().as_str(),
         reasons: reasons.collect(),
         grounds: evaluation.map_or("", |e| &e.grounds),
+    }
+}
+
+fn rule(rule: &RuleUse) -> Rule<'_> {
+    let met = rule.met.iter().map(|met| Met {
+        kind: met.kind.as_str(),
+        found: &met.found,
+    });
+    Rule {
+        key: rule.key.as_str(),
+        effect: rule.effect.as_str(),
+        met: met.collect(),
     }
 }
 

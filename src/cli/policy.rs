@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::dns::Resolver;
 use crate::domain::DomainName;
 use crate::policy::Action;
-use crate::policy::decide::{Situation, decide};
+use crate::policy::decide::{Situation, by_settings};
 use crate::report::destination::{Destination, List, MAX_DESTINATIONS, Request, Standing, verify};
 use clap::Args;
 use serde::Serialize;
@@ -383,7 +383,7 @@ fn handling(policy: &PublishedPolicy, config: &Config, page: &mut Page<'_>) -> R
         }
     };
     page.item("asked for", asked)?;
-    let decision = decide(
+    let decision = by_settings(
         Situation::Fail {
             selected: policy.selected,
             applied: policy.applied,

@@ -8,7 +8,7 @@ use crate::auth::{DkimResult, DmarcResult, SpfResult};
 use crate::build_report::{Traced, Unreported};
 use crate::message::author::Author;
 use crate::outcome::{Outcome, OutcomeSource, OutcomeState};
-use crate::policy::{Action, Cause, Decision};
+use crate::policy::{Action, Cause, Decision, RuleEffect, RuleUse};
 use crate::store::CameTo;
 use crate::verdict::Verdict;
 
@@ -169,6 +169,23 @@ pub fn setting(decision: &Decision) -> Option<&'static str> {
         Cause::NotEvaluatedSize => Some("milter.max_message_bytes"),
         Cause::Pass | Cause::NoPolicy | Cause::FailNone | Cause::ForgedResults => None,
     }
+}
+
+/// The rule that decided, and what met its requirements.
+pub fn rule(rule: &RuleUse) -> String {
+    let kind = match rule.effect {
+        RuleEffect::Exception => "exception",
+        RuleEffect::Stricter => "stricter rule",
+    };
+    let met = rule.met.iter();
+    let met: Vec<String> = met
+        .map(|met| format!("{} {}", met.kind, met.found))
+        .collect();
+    let met = match met.as_slice() {
+        [] => String::new(),
+        met => format!(", met by {}", met.join(" and ")),
+    };
+    format!("{kind} {}{met}", rule.key)
 }
 
 /// What the MTA is asked to do.

@@ -29,16 +29,29 @@ pub struct Reader<'a> {
     text: &'a str,
     table: DeTable<'a>,
     known: Vec<(&'static str, &'static str)>,
+    /// The names of what may stand several times, `[[name]]`.
+    lists: Vec<&'static str>,
+    /// As `known`, of entries.
+    entry_keys: Vec<(&'static str, &'static str)>,
     unknown: Vec<(&'static str, String, Range<usize>)>,
     lines: Lines,
     problems: Vec<Problem>,
 }
 
-/// One section while it is read, key by key.
+/// One section, or one entry of a list, while it is read, key by key.
 pub struct Section<'r, 'a> {
     reader: &'r mut Reader<'a>,
     name: &'static str,
     table: DeTable<'a>,
+    kind: Kind,
+    /// How much was wrong before it was begun.
+    wrong_before: usize,
+}
+
+enum Kind {
+    Section,
+    /// With where it begins.
+    Entry(Range<usize>),
 }
 
 impl<'a> Reader<'a> {
@@ -49,6 +62,8 @@ impl<'a> Reader<'a> {
             text,
             table: table.into_inner(),
             known: Vec::new(),
+            lists: Vec::new(),
+            entry_keys: Vec::new(),
             unknown: Vec::new(),
             lines: Lines::new(),
             problems: Vec::new(),
@@ -79,10 +94,51 @@ impl<'a> Reader<'a> {
                 }
             },
         };
+        self.read(name, table, Kind::Section, read)
+    }
+
+    /// Reads each `[[name]]` with `read`, which leaves out what is no entry; with the line it begins in.
+    pub fn entries<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&mut Section<'_, 'a>) -> Option<T>,
+    ) -> Vec<(T, usize)> {
+        self.lists.push(name);
+        let Some(found) = self.table.remove(name) else {
+            return Vec::new();
+        };
+        let Some(elements) = found.get_ref().as_array() else {
+            self.complain_of_entry(found.span(), name);
+            return Vec::new();
+        };
+        let mut entries = Vec::new();
+        for element in elements.iter() {
+            let span = element.span();
+            let Some(table) = element.get_ref().as_table() else {
+                self.complain_of_entry(span, name);
+                continue;
+            };
+            let (line, _) = position(self.text, span.start);
+            let entry = self.read(name, table.clone(), Kind::Entry(span), &read);
+            entries.extend(entry.map(|entry| (entry, line)));
+        }
+        entries
+    }
+
+    fn read<T>(
+        &mut self,
+        name: &'static str,
+        table: DeTable<'a>,
+        kind: Kind,
+        read: impl FnOnce(&mut Section<'_, 'a>) -> T,
+    ) -> T {
+        let wrong_before = self.wrong();
         let mut section = Section {
             reader: self,
             name,
             table,
+            kind,
+            wrong_before,
         };
         let read = read(&mut section);
         let Section { table, .. } = section;
@@ -119,21 +175,29 @@ impl<'a> Reader<'a> {
         &self.known
     }
 
+    /// The same of the entries that were read.
+    pub fn known_in_entries(&self) -> &[(&'static str, &'static str)] {
+        &self.entry_keys
+    }
+
     fn unknown_key(&self, section: &str, key: &str) -> String {
-        let of_section = self.known.iter().filter(|(s, _)| *s == section);
-        if let Some(meant) = nearest(key, of_section.map(|(_, key)| *key)) {
-            return format!("unknown setting `{key}` in [{section}]; did you mean `{meant}`?");
+        let known = self.known.iter().chain(&self.entry_keys);
+        let of_section = known.filter(|(s, _)| *s == section);
+        let meant = nearest(key, of_section.map(|(_, key)| *key));
+        let section = self.heading(section);
+        if let Some(meant) = meant {
+            return format!("unknown setting `{key}` in {section}; did you mean `{meant}`?");
         }
         if let Some((other, _)) = self.known.iter().find(|(_, known)| *known == key) {
-            return format!("unknown setting `{key}` in [{section}]; it belongs into [{other}]");
+            return format!("unknown setting `{key}` in {section}; it belongs into [{other}]");
         }
         match nearest_key(key, &self.known) {
             Some((other, meant)) => {
                 format!(
-                    "unknown setting `{key}` in [{section}]; did you mean `{meant}` in [{other}]?"
+                    "unknown setting `{key}` in {section}; did you mean `{meant}` in [{other}]?"
                 )
             }
-            None => format!("unknown setting `{key}` in [{section}]"),
+            None => format!("unknown setting `{key}` in {section}"),
         }
     }
 
@@ -142,8 +206,9 @@ impl<'a> Reader<'a> {
             return format!("`{name}` stands outside any section; it belongs into [{section}]");
         }
         let sections = self.known.iter().map(|(section, _)| *section);
-        if let Some(meant) = nearest(name, sections) {
-            return format!("unknown section [{name}]; did you mean [{meant}]?");
+        if let Some(meant) = nearest(name, sections.chain(self.lists.iter().copied())) {
+            let meant = self.heading(meant);
+            return format!("unknown section [{name}]; did you mean {meant}?");
         }
         match nearest_key(name, &self.known) {
             Some((section, key)) => {
@@ -151,6 +216,27 @@ impl<'a> Reader<'a> {
             }
             None => format!("unknown section [{name}]"),
         }
+    }
+
+    /// How it is written above its settings.
+    fn heading(&self, section: &str) -> String {
+        if self.lists.contains(&section) {
+            format!("[[{section}]]")
+        } else {
+            format!("[{section}]")
+        }
+    }
+
+    fn wrong(&self) -> usize {
+        self.problems.len() + self.unknown.len()
+    }
+
+    fn complain_of_entry(&mut self, span: Range<usize>, name: &str) {
+        let message = format!(
+            "`{name}` may be there several times: write [[{name}]] on a line of its own above each, its \
+             settings below"
+        );
+        self.complain(span, message);
     }
 
     fn complain(&mut self, span: Range<usize>, message: String) {
@@ -163,7 +249,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Section<'_, '_> {
+impl<'a> Section<'_, 'a> {
     /// The setting `key`, read by `read`; `default` when it is not written, or is wrong, which is
     /// then a problem.
     pub fn or<T>(
@@ -172,12 +258,14 @@ impl Section<'_, '_> {
         default: T,
         read: impl FnOnce(Value<'_>) -> Result<T, Fault>,
     ) -> T {
-        self.reader.known.push((self.name, key));
+        self.note(key);
         let Some((found_key, found)) = self.table.remove_entry(key) else {
             return default;
         };
-        let (line, _) = position(self.reader.text, found_key.span().start);
-        self.reader.lines.insert((self.name, key), line);
+        if matches!(self.kind, Kind::Section) {
+            let (line, _) = position(self.reader.text, found_key.span().start);
+            self.reader.lines.insert((self.name, key), line);
+        }
         match read(Value::new(&found)) {
             Ok(value) => value,
             Err(fault) => {
@@ -185,6 +273,70 @@ impl Section<'_, '_> {
                 self.reader.complain(fault.span, message);
                 default
             }
+        }
+    }
+
+    /// What must be there: `None` when it isn't, or is wrong, which is then a problem.
+    pub fn required<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(Value<'_>) -> Result<T, Fault>,
+    ) -> Option<T> {
+        if !self.table.contains_key(key) {
+            self.note(key);
+            self.complain(format!("`{key}` is missing"));
+            return None;
+        }
+        self.or(key, None, |v| read(v).map(Some))
+    }
+
+    /// The settings in braces under `key`, which may be absent. `name`: theirs, `section.key`.
+    pub fn inner<T>(
+        &mut self,
+        key: &'static str,
+        name: &'static str,
+        read: impl FnOnce(&mut Section<'_, 'a>) -> T,
+    ) -> T {
+        self.note(key);
+        let (table, span) = match self.table.remove(key) {
+            None => (DeTable::new(), self.place()),
+            Some(found) => {
+                let table = found.get_ref().as_table().cloned();
+                if table.is_none() {
+                    let message = format!("{name}: write it in braces, {key} = {{ … }}");
+                    self.reader.complain(found.span(), message);
+                }
+                (table.unwrap_or_default(), found.span())
+            }
+        };
+        self.reader.read(name, table, Kind::Entry(span), read)
+    }
+
+    /// Whether nothing has been found wrong in it so far.
+    pub fn is_faultless(&self) -> bool {
+        self.reader.wrong() == self.wrong_before
+    }
+
+    /// Something is wrong with the whole of it.
+    pub fn complain(&mut self, message: String) {
+        let message = format!("{}: {message}", self.name);
+        self.reader.complain(self.place(), message);
+    }
+
+    fn place(&self) -> Range<usize> {
+        match &self.kind {
+            Kind::Section => 0..0,
+            Kind::Entry(span) => span.clone(),
+        }
+    }
+
+    fn note(&mut self, key: &'static str) {
+        let keys = match self.kind {
+            Kind::Section => &mut self.reader.known,
+            Kind::Entry(_) => &mut self.reader.entry_keys,
+        };
+        if !keys.contains(&(self.name, key)) {
+            keys.push((self.name, key));
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod check;
 pub mod file;
 mod read;
+mod rules;
 pub mod sample;
 pub mod show;
 pub mod value;
@@ -18,6 +19,7 @@ use crate::deliver::DeliverySettings;
 use crate::domain::DomainName;
 use crate::milter::settings::{MilterSettings, TrustSettings};
 use crate::policy::PolicySettings;
+use crate::policy::rules::{KeyedRule, RuleSet};
 use crate::report::aggregate::{Format, Reporter};
 use crate::report::destination::PlainAddress;
 use crate::report::period::{SendSchedule, SendWindow};
@@ -26,6 +28,7 @@ use crate::send_report::SendSettings;
 use crate::store::{Include, StoreSettings};
 use crate::word::words;
 use file::{Lines, Problem, Reader};
+pub use rules::WrittenRule;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +48,8 @@ pub struct Config {
     pub delivery: DeliverySettings,
     pub metrics: MetricsSettings,
     pub log: LogSettings,
+    pub exceptions: Vec<WrittenRule>,
+    pub stricter: Vec<WrittenRule>,
 }
 
 /// `[identity]`
@@ -115,6 +120,13 @@ impl IdentitySettings {
 }
 
 impl Config {
+    /// The rules of the file, with those that are kept elsewhere behind them.
+    pub fn rules(&self, stored: impl IntoIterator<Item = KeyedRule>) -> RuleSet {
+        let written = self.exceptions.iter().chain(&self.stricter);
+        let written = written.map(WrittenRule::keyed);
+        RuleSet::new(written.chain(stored), self.arc.trusted_sealers.clone())
+    }
+
     /// What sending needs. Err: the first key of `[identity]` that is not set and must be.
     pub fn sending(&self) -> Result<SendSettings, &'static str> {
         let domain = self.identity.report_domain.clone();
@@ -207,6 +219,8 @@ impl Config {
                 level: LogLevel::Info,
                 format: LogFormat::Text,
             },
+            exceptions: Vec::new(),
+            stricter: Vec::new(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! list by tests. Pure.
 
 use super::file::{Reader, Section};
+use super::rules;
 use super::value::{Fault, Value};
 use super::{
     Config, IdentitySettings, LogFormat, LogLevel, LogSettings, MetricsSettings, ReportSettings,
@@ -44,6 +45,8 @@ pub fn config(reader: &mut Reader<'_>, defaults: Config) -> Config {
         delivery: reader.section("delivery", |s| delivery(s, defaults.delivery)),
         metrics: reader.section("metrics", metrics),
         log: reader.section("log", |s| log(s, defaults.log)),
+        exceptions: rules::exceptions(reader),
+        stricter: rules::stricter(reader),
     }
 }
 
@@ -128,6 +131,7 @@ fn dkim(s: &mut Section<'_, '_>, d: DkimSettings) -> DkimSettings {
 fn arc(s: &mut Section<'_, '_>, d: ArcSettings) -> ArcSettings {
     ArcSettings {
         enabled: s.or("enabled", d.enabled, |v| v.boolean()),
+        trusted_sealers: s.or("trusted_sealers", d.trusted_sealers, |v| v.list(domain)),
     }
 }
 

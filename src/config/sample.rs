@@ -53,6 +53,27 @@ mod tests {
         assert_eq!(by_line.into_values().collect::<Vec<_>>(), order);
     }
 
+    /// The examples of rules, once they are no comments any more, are rules, and name every key of one.
+    #[test]
+    fn shows_every_key_of_a_rule() {
+        let lines = SAMPLE.lines().map(|line| match line.strip_prefix('#') {
+            Some(example) if example.starts_with("[[") || example.starts_with("   ") => example,
+            _ => line,
+        });
+        let text: String = lines.map(|line| format!("{line}\n")).collect();
+        let mut reader = Reader::new(&text);
+        let config = read::config(&mut reader, Config::defaults(HOST));
+        assert_eq!((config.exceptions.len(), config.stricter.len()), (1, 1));
+        let known = reader.known_in_entries().to_vec();
+        assert_eq!(reader.finish().map(|_| ()), Ok(()));
+        let words: Vec<&str> = SAMPLE
+            .split(|c: char| !c.is_ascii_lowercase() && c != '_')
+            .collect();
+        for (section, key) in known {
+            assert!(words.contains(&key), "{section}.{key}");
+        }
+    }
+
     /// A reason, or the reason of the group it stands in, precedes every setting.
     #[test]
     fn gives_a_reason_before_every_setting() {

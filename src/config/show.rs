@@ -2,6 +2,7 @@
 //! gives the same settings. Pure.
 
 use super::Config;
+use super::rules::{self, WrittenRule};
 use super::value::write_duration;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -45,7 +46,17 @@ pub fn settings(config: &Config) -> Vec<Setting> {
     all.collect()
 }
 
-type Written = Vec<(&'static str, String)>;
+/// Every rule, as the keys of an entry of its list, the order of the file.
+pub fn rules(config: &Config) -> Vec<(&'static str, Written)> {
+    let keys = |name, written: &WrittenRule| (name, rules::keys(&written.rule));
+    let exceptions = config.exceptions.iter();
+    let exceptions = exceptions.map(|rule| keys(rules::EXCEPTION, rule));
+    let stricter = config.stricter.iter();
+    let stricter = stricter.map(|rule| keys(rules::STRICTER, rule));
+    exceptions.chain(stricter).collect()
+}
+
+pub type Written = Vec<(&'static str, String)>;
 
 fn identity(config: &Config) -> Written {
     let s = &config.identity;
@@ -121,7 +132,11 @@ fn dkim(config: &Config) -> Written {
 }
 
 fn arc(config: &Config) -> Written {
-    vec![("enabled", config.arc.enabled.to_string())]
+    let s = &config.arc;
+    vec![
+        ("enabled", s.enabled.to_string()),
+        ("trusted_sealers", list(&s.trusted_sealers)),
+    ]
 }
 
 fn policy(config: &Config) -> Written {
@@ -208,7 +223,7 @@ fn optional(value: Option<&impl Display>) -> String {
 }
 
 /// A basic string of TOML.
-fn quoted(value: impl Display) -> String {
+pub(super) fn quoted(value: impl Display) -> String {
     let mut quoted = String::from("\"");
     for c in value.to_string().chars() {
         match c {
@@ -221,7 +236,7 @@ fn quoted(value: impl Display) -> String {
     quoted
 }
 
-fn list<T: Display>(values: &[T]) -> String {
+pub(super) fn list<T: Display>(values: &[T]) -> String {
     let values: Vec<String> = values.iter().map(quoted).collect();
     format!("[{}]", values.join(", "))
 }
@@ -261,8 +276,25 @@ mod tests {
         skip_mail_from = ["<>", "a@b.example"]
         [dns]
         servers = ["127.0.0.1", "[::1]:5353"]
+        [arc]
+        trusted_sealers = ["sealer.example"]
         [policy]
         on_reject = "reject"
+        [[exception]]
+        author_domain = ".bank.example"
+        require = { dkim = "l.example", dkim_selector = "S1", spf = ".b.example", reverse_name = "m.example", network = "192.0.2.1", list_id = "<N.l.example>", list_domain = "l.example", arc_sealer = "*" }
+        recipients = ["Anna@a.example", ".b.example"]
+        because = "trusted_forwarder"
+        comment = "a \"b\" Ä"
+        owner = "anna"
+        expires = 2027-03-01T12:00:00Z
+        [[exception]]
+        author_domain = "*"
+        unsafe = true
+        [[stricter]]
+        author_domain = "free.example"
+        action = "hold"
+        recipients = ["a.example"]
         [delivery]
         smtp = "[::1]:587"
         tls = "implicit"
@@ -290,6 +322,10 @@ mod tests {
                     shown.push_str(&format!("[{section}]\n"));
                 }
                 shown.push_str(&format!("{key} = {value}\n"));
+            }
+            for (name, keys) in rules(&config) {
+                let keys = keys.iter().map(|(key, value)| format!("{key} = {value}\n"));
+                shown += &format!("[[{name}]]\n{}", keys.collect::<String>());
             }
             let (again, lines) = Config::parse(&shown, "another.example.org").unwrap();
             assert_eq!(again, config, "{shown}");

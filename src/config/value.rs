@@ -3,6 +3,7 @@
 //! Owns their notation and what is said when one is wrong: what was expected, what was found, and
 //! where it can be guessed, what to write instead. Pure.
 
+use crate::time::Timestamp;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
@@ -97,6 +98,29 @@ impl<'a> Value<'a> {
             let why = why.map_or(String::new(), |why| format!("; {why}"));
             self.fault(format!("expected {expected}, found {}{why}", self.shown()))
         })
+    }
+
+    /// A moment in UTC, in quotes or as TOML has it: `2027-03-01` (its beginning), `2027-03-01T12:00:00Z`.
+    pub fn moment(self) -> Result<Timestamp, Fault> {
+        let text = match self.0.get_ref() {
+            DeValue::Datetime(moment) => Some(moment.to_string()),
+            other => other.as_str().map(str::to_owned),
+        };
+        let read = text.as_deref().and_then(Timestamp::parse_rfc3339);
+        read.ok_or_else(|| {
+            self.unlike("a day such as \"2027-03-01\" or a moment in UTC, \"2027-03-01T12:00:00Z\"")
+        })
+    }
+
+    /// A list, or a single element without brackets.
+    pub fn one_or_more<T>(
+        self,
+        read: impl Fn(Value<'_>) -> Result<T, Fault>,
+    ) -> Result<Vec<T>, Fault> {
+        match self.0.get_ref().as_array() {
+            Some(_) => self.list(read),
+            None => read(self).map(|one| vec![one]),
+        }
     }
 
     /// One of these words, exactly so.

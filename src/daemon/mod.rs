@@ -246,6 +246,7 @@ fn settings(config: &Config) -> Result<Settings, KeyError> {
         dkim: config.dkim.clone(),
         arc: config.arc.clone(),
         policy: config.policy.clone(),
+        rules: Arc::new(config.rules([])),
         dns_deadline: config.dns.message_deadline,
         on_store_failure: config.store.on_failure,
         local_parts: config.store.local_parts,
@@ -257,7 +258,8 @@ fn settings(config: &Config) -> Result<Settings, KeyError> {
 /// The key for verdict headers: made where mail may be held or come back; else taken if it is there.
 fn site_key(config: &Config) -> Result<Option<SiteKey>, KeyError> {
     let path = &config.identity.site_key;
-    if config.policy.can_hold() || !config.trust.reinject.is_empty() {
+    let can_hold = config.policy.can_hold() || config.rules([]).can_hold();
+    if can_hold || !config.trust.reinject.is_empty() {
         key_file::open_or_make(path).map(Some)
     } else {
         Ok(key_file::open(path).ok())

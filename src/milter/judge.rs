@@ -15,9 +15,10 @@ use crate::message::author::Author;
 use crate::outcome::{Outcome, OutcomeSource, OutcomeState};
 use crate::policy::decide::{MAX_FORGED, Situation, decide};
 use crate::policy::reply::{Reply, reply, too_many_forged_results};
-use crate::policy::{Action, Cause, Decision};
+use crate::policy::rules::RuleKey;
+use crate::policy::{Action, Cause, Decision, rules};
 use crate::store::{OnFailure, RecordError, Skip, Store};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 use crate::verdict::header::{Marks, VerdictHeader};
 use crate::verdict::results::results_field;
 use crate::verdict::{Verdict, VerdictId, Weight};
@@ -59,6 +60,7 @@ struct Told {
     disposition: &'static str,
     cause: &'static str,
     action: &'static str,
+    rule: Option<RuleKey>,
 }
 
 /// No verdict can be made. Ours to mend.
@@ -103,7 +105,7 @@ fn verdict<R>(
     let mut random = [0; 10];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| NoRandomness)?;
     let situation = situation.with_forged_results(facts.removals.count());
-    let decision = decide(situation, &facts.settings.policy);
+    let decision = decided(&facts, &conclusion, situation, now);
     let written = results_field(
         &facts.settings.authserv_id,
         &facts.envelope,
@@ -130,6 +132,27 @@ fn verdict<R>(
         authentication_results: written.unfolded(),
     };
     Ok((verdict, written.folded()))
+}
+
+/// By the settings and by the rules, of which the most specific that applies at this moment counts.
+fn decided(
+    facts: &Facts,
+    conclusion: &Conclusion,
+    situation: Situation,
+    now: Timestamp,
+) -> Decision {
+    let evaluation = conclusion.evaluation.as_ref();
+    let known = evaluation.map(|evaluation| rules::Facts {
+        author: &evaluation.author_domain,
+        organizational_domain: evaluation.organizational_domain.as_ref(),
+        client: facts.envelope.client,
+        list_id: facts.list_id.as_deref(),
+        evidence: &conclusion.evidence,
+        recipients: &facts.recipients,
+        now,
+    });
+    let settings = &facts.settings;
+    decide(situation, known.as_ref(), &settings.policy, &settings.rules)
 }
 
 fn passed_over<R>(facts: Facts, skip: Skip, service: &Service<R>) -> Answer {
@@ -298,6 +321,7 @@ impl Recorded {
             disposition = told.disposition,
             cause = told.cause,
             action = told.action,
+            rule = told.rule.as_ref().map(RuleKey::as_str),
             outcome = state.as_str(),
             "judged"
         );
@@ -316,6 +340,7 @@ impl Told {
             disposition: decision.disposition().as_str(),
             cause: decision.cause().as_str(),
             action: decision.action().as_str(),
+            rule: decision.rule().map(|rule| rule.key.clone()),
         }
     }
 }

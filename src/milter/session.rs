@@ -25,6 +25,7 @@ use crate::message::HeaderField;
 use crate::message::author::{Author, author};
 use crate::message::identifiers::{Nature, list_id, message_id, nature};
 use crate::policy::decide::{ClientAddress, Situation};
+use crate::policy::rules::Recipients;
 use crate::report::bounce::Claim;
 use crate::resolver::Deadline;
 use crate::store::{Skip, SkipReason};
@@ -60,6 +61,8 @@ pub struct Transaction<R> {
     may_return: bool,
     envelope: Envelope,
     recipient_domains: HashSet<DomainName>,
+    /// For the rules alone; empty while none of them names recipients.
+    recipients: Recipients,
     /// A recipient so far was none that only what comes of our report mail is sent to.
     is_for_others: bool,
     /// The recipients that were.
@@ -84,6 +87,8 @@ pub struct Facts {
     pub settings: Arc<Settings>,
     pub begun: Begun,
     pub envelope: Envelope,
+    /// As far as the rules need them.
+    pub recipients: Recipients,
     pub message_id: Option<String>,
     pub list_id: Option<String>,
     pub nature: Nature,
@@ -165,6 +170,7 @@ impl Connection {
             settings,
             begun,
             recipient_domains: HashSet::new(),
+            recipients: Recipients::default(),
             is_for_others: false,
             return_paths: Vec::new(),
             header: Header::default(),
@@ -183,6 +189,9 @@ impl<R: Resolver + 'static> Transaction<R> {
                 self.return_paths.push(path.to_owned());
             }
             Some(_) => {}
+        }
+        if self.settings.rules.names_recipients() {
+            self.recipients.add(path);
         }
         if let Some(mailbox) = Mailbox::parse(path) {
             self.remember(mailbox);
@@ -237,6 +246,7 @@ impl<R: Resolver + 'static> Transaction<R> {
                 settings: self.settings,
                 begun: self.begun,
                 envelope: self.envelope,
+                recipients: self.recipients,
                 message_id: message_id(&fields),
                 list_id: list_id(&fields),
                 nature,

@@ -11,12 +11,14 @@ use crate::message::HeaderField;
 use crate::message::authentication_results::claim::claims_to_be;
 use crate::message::received::{ReceivedClient, client_behind};
 use crate::policy::PolicySettings;
+use crate::policy::rules::RuleSet;
 use crate::site_key::SiteKey;
 use crate::store::OnFailure;
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything that is set about one message: taken once, when it begins, exchanged whole at a reload.
@@ -29,6 +31,8 @@ pub struct Settings {
     pub dkim: DkimSettings,
     pub arc: ArcSettings,
     pub policy: PolicySettings,
+    /// Exceptions and stricter rules, of the settings file and of the store; exchanged whole.
+    pub rules: Arc<RuleSet>,
     /// `dns.message_deadline`
     pub dns_deadline: Duration,
     /// `store.on_failure`
@@ -128,6 +132,7 @@ impl Settings {
             dkim: DkimSettings::default(),
             arc: ArcSettings::default(),
             policy: PolicySettings::default(),
+            rules: Arc::default(),
             dns_deadline: Duration::from_secs(20),
             on_store_failure: OnFailure::Tempfail,
             local_parts: false,
@@ -138,7 +143,7 @@ impl Settings {
 
     /// Whether any message may be held.
     pub fn can_hold(&self) -> bool {
-        self.policy.can_hold()
+        self.policy.can_hold() || self.rules.can_hold()
     }
 
     /// Whether a recipient is the address that our report mail is from.

@@ -1,11 +1,12 @@
-//! The action matrix: what a message met (`Situation`) × the operator's settings → `Decision`.
+//! The action matrix: what a message met (`Situation`) × the operator's settings and rules → `Decision`.
 //!
 //! Pure and total. RFC 9989 §5.4 leaves the handling to local policy and asks that departures be
 //! reported; RFC 9990 §3.1.6 wants a reason for each. temperror is never acted on as a failure.
 
+use super::rules::{Chosen, Effect, Facts, RuleSet, StricterAction};
 use super::{
     Action, AuthorAction, Cause, Decision, Disposition, FailAction, OverrideType, PolicyOverride,
-    PolicySettings, TemperrorAction,
+    PolicySettings, RuleUse, TemperrorAction,
 };
 use crate::auth::DmarcResult;
 use crate::auth::dmarc::{Evaluation, Policy};
@@ -113,8 +114,44 @@ impl Situation {
     }
 }
 
-/// Decides. Every situation has exactly one decision under given settings.
-pub fn decide(situation: Situation, settings: &PolicySettings) -> Decision {
+/// Decides. Every situation has exactly one decision under given settings and rules.
+///
+/// Rules are for failures alone. To a message that DNS left open they do nothing: what is verified may be
+/// just the part that was found out, and deferred mail comes again and is then decided in full. Mail that
+/// failed behind a relay that hid the client is accepted anyway. Mail without one author domain is
+/// nobody's whom a rule could name.
+pub fn decide(
+    situation: Situation,
+    facts: Option<&Facts<'_>>,
+    settings: &PolicySettings,
+    rules: &RuleSet,
+) -> Decision {
+    let facts = facts.filter(|_| matches!(situation, Situation::Fail { .. }));
+    match facts.and_then(|facts| rules.choose(facts)) {
+        None => by_settings(situation, settings),
+        Some(chosen) => by_rule(situation, settings, &chosen),
+    }
+}
+
+/// The decision where this rule applies.
+pub fn by_rule(situation: Situation, settings: &PolicySettings, chosen: &Chosen<'_>) -> Decision {
+    let by_settings = by_settings(situation, settings);
+    match situation {
+        Situation::Fail { selected, applied } => of_failure(chosen, selected, applied, by_settings),
+        Situation::Pass { .. }
+        | Situation::NoPolicy
+        | Situation::FailBehindRelay { .. }
+        | Situation::Temperror { .. }
+        | Situation::MissingAuthor
+        | Situation::MultipleAuthors
+        | Situation::UnparseableAuthor
+        | Situation::TooLarge
+        | Situation::ForgedResults { .. } => by_settings,
+    }
+}
+
+/// The decision without any rule.
+pub fn by_settings(situation: Situation, settings: &PolicySettings) -> Decision {
     match situation {
         Situation::Pass { selected } => {
             // RFC 9990 §3.1.1.10: "pass" is "no action", but "the policy" is an enforcing one.
@@ -133,7 +170,7 @@ pub fn decide(situation: Situation, settings: &PolicySettings) -> Decision {
             selected,
             applied,
             (Disposition::None, Action::Accept),
-            "client address unknown behind a trusted relay",
+            local("client address unknown behind a trusted relay"),
         ),
         Situation::Temperror { selected } => {
             let action = match settings.on_temperror {
@@ -199,16 +236,71 @@ fn temperror(selected: Option<Policy>, action: Action) -> Decision {
     }
 }
 
-fn fail(selected: Policy, applied: Policy, settings: &PolicySettings) -> Decision {
-    let cause = if selected != applied {
-        Cause::FailTestMode
-    } else {
-        match applied {
-            Policy::None => Cause::FailNone,
-            Policy::Quarantine => Cause::FailQuarantine,
-            Policy::Reject => Cause::FailReject,
+/// What the rule makes of what the settings would do.
+fn of_failure(
+    chosen: &Chosen<'_>,
+    selected: Policy,
+    applied: Policy,
+    by_settings: Decision,
+) -> Decision {
+    let cause = cause_of_fail(selected, applied);
+    let decision = match &chosen.rule.effect {
+        Effect::Except(_) => explained(
+            cause,
+            selected,
+            applied,
+            (Disposition::None, Action::Accept),
+            excepted_because(chosen),
+        ),
+        Effect::Stricter(action) => {
+            // RFC 9989 §5.4 keeps "p=none" from changing what is done with mail; this is not the domain
+            // owner's wish but the operator's, and reported as that.
+            let (done, is_stricter) = match (action, by_settings.action()) {
+                (_, Action::Reject | Action::Tempfail) => (by_settings.done(), false),
+                (StricterAction::Hold, Action::Hold) => (by_settings.done(), false),
+                (StricterAction::Hold, Action::Accept) => {
+                    ((Disposition::Quarantine, Action::Hold), true)
+                }
+                (StricterAction::Reject, Action::Accept | Action::Hold) => {
+                    ((Disposition::Reject, Action::Reject), true)
+                }
+            };
+            if !is_stricter {
+                return by_settings;
+            }
+            let comment = local_comment(applied, done);
+            explained(cause, selected, applied, done, local(comment))
         }
     };
+    decision.under(RuleUse::of(chosen))
+}
+
+/// The reason of an exception. Nothing of what the operator wrote, and no name but those that RFC 8617
+/// asks for: the domain owner will read it.
+fn excepted_because(chosen: &Chosen<'_>) -> PolicyOverride {
+    let comment = match &chosen.arc {
+        Some(chain) => chain.clone(),
+        None if !chosen.rule.asks_for_evidence() => "local exception".to_owned(),
+        None => "local exception: authenticated in another way".to_owned(),
+    };
+    PolicyOverride {
+        kind: chosen.rule.because,
+        comment: Some(comment),
+    }
+}
+
+fn cause_of_fail(selected: Policy, applied: Policy) -> Cause {
+    if selected != applied {
+        return Cause::FailTestMode;
+    }
+    match applied {
+        Policy::None => Cause::FailNone,
+        Policy::Quarantine => Cause::FailQuarantine,
+        Policy::Reject => Cause::FailReject,
+    }
+}
+
+fn fail(selected: Policy, applied: Policy, settings: &PolicySettings) -> Decision {
     let wish = match applied {
         // RFC 9989 §5.4: "discovered policies of "p=none" MUST NOT modify existing mail handling".
         Policy::None => None,
@@ -223,13 +315,32 @@ fn fail(selected: Policy, applied: Policy, settings: &PolicySettings) -> Decisio
         }
         Some(FailAction::Accept) | None => (Disposition::None, Action::Accept),
     };
-    let comment = match done {
-        (Disposition::Reject, _) => "stricter than the published policy",
-        (Disposition::Quarantine, Action::Hold) => "held for review instead of rejected",
-        (Disposition::Quarantine, _) => "marked for a later filter instead of rejected",
-        (Disposition::None | Disposition::Pass, _) => "policy not enforced by this receiver",
-    };
-    explained(cause, selected, applied, done, comment)
+    let comment = local_comment(applied, done);
+    explained(
+        cause_of_fail(selected, applied),
+        selected,
+        applied,
+        done,
+        local(comment),
+    )
+}
+
+fn local_comment(applied: Policy, (disposition, action): (Disposition, Action)) -> &'static str {
+    match (disposition, action, applied) {
+        (Disposition::Reject, _, _) | (Disposition::Quarantine, _, Policy::None) => {
+            "stricter than the published policy"
+        }
+        (Disposition::Quarantine, Action::Hold, _) => "held for review instead of rejected",
+        (Disposition::Quarantine, _, _) => "marked for a later filter instead of rejected",
+        (Disposition::None | Disposition::Pass, _, _) => "policy not enforced by this receiver",
+    }
+}
+
+fn local(comment: &str) -> PolicyOverride {
+    PolicyOverride {
+        kind: OverrideType::LocalPolicy,
+        comment: Some(comment.to_owned()),
+    }
 }
 
 /// Follows the policy where what is done is what was asked, else departs with every reason that holds.
@@ -238,17 +349,14 @@ fn explained(
     selected: Policy,
     applied: Policy,
     (disposition, action): (Disposition, Action),
-    comment: &str,
+    because: PolicyOverride,
 ) -> Decision {
     let differs = |policy: Policy| policy.as_str() != disposition.as_str();
     let test_mode = (selected != applied && differs(selected)).then_some(PolicyOverride {
         kind: OverrideType::PolicyTestMode,
         comment: None,
     });
-    let local = differs(applied).then_some(PolicyOverride {
-        kind: OverrideType::LocalPolicy,
-        comment: Some(comment.to_owned()),
-    });
+    let local = differs(applied).then_some(because);
     match (test_mode, local) {
         (None, None) => Decision::follow(cause, Some(selected), disposition, action),
         (Some(reason), more) => Decision::depart(
@@ -281,259 +389,4 @@ fn author(cause: Cause, wish: AuthorAction) -> Decision {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OBSERVE: &str = "";
-
-    fn settings(words: &str) -> PolicySettings {
-        let has = |word: &str| words.split(' ').any(|w| w == word);
-        let fail = |word: &str| {
-            if has(&format!("hold_{word}")) {
-                FailAction::Hold
-            } else if has(word) {
-                FailAction::Reject
-            } else {
-                FailAction::Accept
-            }
-        };
-        let author = |word: &str| {
-            if has(&format!("hold_{word}")) {
-                AuthorAction::Hold
-            } else if has(word) {
-                AuthorAction::Reject
-            } else {
-                AuthorAction::Accept
-            }
-        };
-        PolicySettings {
-            on_reject: fail("reject"),
-            on_quarantine: fail("quarantine"),
-            on_temperror: if has("temperror") {
-                TemperrorAction::Tempfail
-            } else {
-                TemperrorAction::Accept
-            },
-            on_missing_author: author("missing"),
-            on_multiple_authors: author("several"),
-            on_unparseable_author: author("unparseable"),
-            marked_is_quarantine: has("marked"),
-            ..PolicySettings::default()
-        }
-    }
-
-    fn fails(selected: &str, applied: &str) -> Situation {
-        Situation::Fail {
-            selected: Policy::parse(selected).unwrap(),
-            applied: Policy::parse(applied).unwrap(),
-        }
-    }
-
-    fn check(situation: Situation, words: &str, expected: &str) {
-        let decision = decide(situation, &settings(words));
-        let reasons: Vec<_> = decision
-            .overrides()
-            .iter()
-            .map(|o| o.kind.as_str())
-            .collect();
-        let got = format!(
-            "{} {} {}",
-            decision.disposition(),
-            decision.action(),
-            reasons.join("+")
-        );
-        assert_eq!(got.trim_end(), expected, "{situation:?} with {words:?}");
-    }
-
-    #[test]
-    fn the_matrix() {
-        let pass = |word: &str| Situation::Pass {
-            selected: Policy::parse(word).unwrap(),
-        };
-        for (situation, words, expected) in [
-            (pass("none"), "reject quarantine", "none accept"),
-            (pass("quarantine"), OBSERVE, "pass accept"),
-            (pass("reject"), "reject", "pass accept"),
-            (Situation::NoPolicy, "reject quarantine", "none accept"),
-            (
-                fails("none", "none"),
-                "reject quarantine marked",
-                "none accept",
-            ),
-            (
-                fails("quarantine", "quarantine"),
-                OBSERVE,
-                "none accept local_policy",
-            ),
-            (
-                fails("quarantine", "quarantine"),
-                "marked",
-                "quarantine accept",
-            ),
-            (
-                fails("quarantine", "quarantine"),
-                "reject",
-                "none accept local_policy",
-            ),
-            (
-                fails("quarantine", "quarantine"),
-                "quarantine",
-                "reject reject local_policy",
-            ),
-            (
-                fails("reject", "reject"),
-                OBSERVE,
-                "none accept local_policy",
-            ),
-            (
-                fails("reject", "reject"),
-                "marked",
-                "quarantine accept local_policy",
-            ),
-            (fails("reject", "reject"), "reject", "reject reject"),
-            (
-                fails("reject", "reject"),
-                "hold_reject",
-                "quarantine hold local_policy",
-            ),
-            (
-                fails("quarantine", "quarantine"),
-                "hold_quarantine",
-                "quarantine hold",
-            ),
-            (
-                fails("reject", "quarantine"),
-                "hold_quarantine",
-                "quarantine hold policy_test_mode",
-            ),
-            (
-                fails("none", "none"),
-                "hold_quarantine hold_reject",
-                "none accept",
-            ),
-            (
-                fails("reject", "quarantine"),
-                "reject",
-                "none accept policy_test_mode+local_policy",
-            ),
-            (
-                fails("reject", "quarantine"),
-                "marked",
-                "quarantine accept policy_test_mode",
-            ),
-            (
-                fails("reject", "quarantine"),
-                "quarantine",
-                "reject reject local_policy",
-            ),
-            (
-                fails("quarantine", "none"),
-                "reject quarantine",
-                "none accept policy_test_mode",
-            ),
-        ] {
-            check(situation, words, expected);
-        }
-    }
-
-    #[test]
-    fn outside_the_policy() {
-        let behind = Situation::FailBehindRelay {
-            selected: Policy::Reject,
-            applied: Policy::Reject,
-        };
-        for (situation, words, expected) in [
-            (behind, "reject", "none accept local_policy"),
-            (
-                Situation::Temperror { selected: None },
-                OBSERVE,
-                "none accept",
-            ),
-            (
-                Situation::Temperror {
-                    selected: Some(Policy::Reject),
-                },
-                "reject",
-                "none accept other",
-            ),
-            (
-                Situation::Temperror {
-                    selected: Some(Policy::None),
-                },
-                "reject",
-                "none accept",
-            ),
-            (
-                Situation::Temperror {
-                    selected: Some(Policy::Reject),
-                },
-                "temperror",
-                "none tempfail other",
-            ),
-            (Situation::MissingAuthor, OBSERVE, "none accept"),
-            (Situation::MissingAuthor, "missing", "reject reject"),
-            (Situation::MissingAuthor, "hold_missing", "quarantine hold"),
-            (Situation::MultipleAuthors, "missing", "none accept"),
-            (Situation::MultipleAuthors, "several", "reject reject"),
-            (Situation::UnparseableAuthor, "unparseable", "reject reject"),
-            (Situation::TooLarge, "reject temperror", "none accept"),
-        ] {
-            check(situation, words, expected);
-        }
-    }
-
-    #[test]
-    fn too_many_forged_results_are_refused_whatever_the_policy() {
-        let pass = Situation::Pass {
-            selected: Policy::Reject,
-        };
-        for (situation, forged, expected) in [
-            (pass, MAX_FORGED, "pass accept"),
-            (pass, MAX_FORGED + 1, "reject reject local_policy"),
-            (
-                fails("none", "none"),
-                MAX_FORGED + 1,
-                "reject reject local_policy",
-            ),
-            (Situation::NoPolicy, MAX_FORGED + 1, "reject reject"),
-            (Situation::TooLarge, MAX_FORGED + 1, "reject reject"),
-            (
-                Situation::Temperror { selected: None },
-                MAX_FORGED + 1,
-                "reject reject",
-            ),
-        ] {
-            let situation = situation.with_forged_results(forged);
-            check(situation, "temperror", expected);
-        }
-    }
-
-    /// RFC 9990 §3.1.6: a reason exactly where a failure's disposition differs from the policy.
-    #[test]
-    fn a_departure_has_a_reason_and_nothing_else_has() {
-        for words in [
-            "",
-            "reject",
-            "quarantine",
-            "marked",
-            "reject quarantine",
-            "reject quarantine marked",
-        ] {
-            for &selected in Policy::ALL {
-                let decision = decide(
-                    Situation::Fail {
-                        selected,
-                        applied: selected,
-                    },
-                    &settings(words),
-                );
-                let differs = decision.disposition().as_str() != selected.as_str();
-                assert_eq!(
-                    differs,
-                    !decision.overrides().is_empty(),
-                    "{selected} with {words:?}"
-                );
-            }
-        }
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ pub mod rules;
 
 use crate::auth::dmarc::{DiscoveryMethod, Policy};
 use crate::word::words;
+use rules::{Chosen, Effect, Met, RuleKey};
 
 words! {
     /// What the message is reported to have met, RFC 9990 §3.1.1.10 `disposition`.
@@ -155,6 +156,33 @@ pub fn release_by_hand() -> PolicyOverride {
     }
 }
 
+/// The rule that decided, as it is kept with the verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleUse {
+    pub key: RuleKey,
+    pub effect: RuleEffect,
+    /// What met its requirements; empty for stricter rules.
+    pub met: Vec<Met>,
+}
+
+words! {
+    /// Which kind of rule it was.
+    RuleEffect { Exception = "exception", Stricter = "stricter" }
+}
+
+impl RuleUse {
+    fn of(chosen: &Chosen<'_>) -> Self {
+        Self {
+            key: chosen.key.clone(),
+            effect: match chosen.rule.effect {
+                Effect::Except(_) => RuleEffect::Exception,
+                Effect::Stricter(_) => RuleEffect::Stricter,
+            },
+            met: chosen.met.clone(),
+        }
+    }
+}
+
 /// What is done with a message. Made only by `follow` and `depart`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -163,6 +191,7 @@ pub struct Decision {
     disposition: Disposition,
     action: Action,
     overrides: Vec<PolicyOverride>,
+    rule: Option<RuleUse>,
 }
 
 impl Decision {
@@ -179,6 +208,7 @@ impl Decision {
             disposition,
             action,
             overrides: Vec::new(),
+            rule: None,
         }
     }
 
@@ -199,7 +229,19 @@ impl Decision {
             disposition,
             action,
             overrides,
+            rule: None,
         }
+    }
+
+    /// The same, decided by this rule.
+    pub fn under(mut self, rule: RuleUse) -> Self {
+        self.rule = Some(rule);
+        self
+    }
+
+    /// The rule that decided; `None`: the settings did.
+    pub fn rule(&self) -> Option<&RuleUse> {
+        self.rule.as_ref()
     }
 
     pub fn cause(&self) -> Cause {
@@ -217,6 +259,10 @@ impl Decision {
 
     pub fn action(&self) -> Action {
         self.action
+    }
+
+    fn done(&self) -> (Disposition, Action) {
+        (self.disposition, self.action)
     }
 
     /// Empty exactly when the published policy was followed.

@@ -41,9 +41,13 @@ pub fn reply(
                 | Cause::FailTestMode
                 | Cause::FailBehindRelay
                 | Cause::Temperror
-                | Cause::NotEvaluatedSize => {
-                    format!("Email rejected per DMARC policy for {domain}")
-                }
+                | Cause::NotEvaluatedSize => match decision.rule() {
+                    // It is not the domain owner who asked for it.
+                    Some(_) => {
+                        format!("Email rejected per local policy: it failed DMARC for {domain}")
+                    }
+                    None => format!("Email rejected per DMARC policy for {domain}"),
+                },
             },
         }),
         Action::Tempfail => Some(Reply {
@@ -65,7 +69,7 @@ pub fn too_many_forged_results(settings: &PolicySettings) -> Reply {
 
 #[cfg(test)]
 mod tests {
-    use super::super::decide::{Situation, decide};
+    use super::super::decide::{Situation, by_settings};
     use super::super::{AuthorAction, FailAction, TemperrorAction};
     use super::*;
     use crate::auth::dmarc::Policy;
@@ -104,7 +108,7 @@ mod tests {
                 Some("550 5.7.1 Message carries too many forged header fields"),
             ),
         ] {
-            let text = reply(&decide(situation, &settings), Some(&domain), &settings)
+            let text = reply(&by_settings(situation, &settings), Some(&domain), &settings)
                 .map(|r| format!("{} {} {}", r.code, r.enhanced, r.text));
             assert_eq!(text.as_deref(), expected);
         }

@@ -4,6 +4,10 @@
 //! leniently: a field that is missing has its empty value, one that is unknown is passed over; an
 //! unknown word is an error, since it means a later version. Pure; no core type is `Serialize`.
 
+mod rule;
+
+pub(super) use rule::RuleWire;
+
 use crate::address::{Mailbox, ReversePath};
 use crate::auth::arc::{ArcEvidence, ArcResult, ArcSet};
 use crate::auth::dkim::{DkimEvidence, DkimGrounds, NotTried, SignatureOutcome};
@@ -40,6 +44,8 @@ pub(super) struct Detail<'a> {
     pub arc: Option<ArcWire<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dmarc: Option<DmarcWire<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleWire<'a>>,
     pub authentication_results: Text<'a>,
 }
 
@@ -230,6 +236,7 @@ impl<'a> Detail<'a> {
                 organizational_domain: domain_text(&e.organizational_domain),
                 grounds: (&e.grounds).into(),
             }),
+            rule: verdict.decision.rule().map(RuleWire::of),
             authentication_results: (&verdict.authentication_results).into(),
         }
     }

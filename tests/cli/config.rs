@@ -21,6 +21,52 @@ fn what_is_wrong_is_told_with_its_place_and_what_to_write() {
     }
 }
 
+/// The same of a file with one `[[exception]]`, that begins in its first line.
+fn check_exception(lines: &str, expected: &str) {
+    let place = Place::new();
+    let file = place.write("bad.toml", &format!("[[exception]]\n{lines}\n"));
+    let ran = alignd(&["config", "show", "--config", &file]);
+    let told = ran.err.replace(&format!("{file}:"), "");
+    assert_eq!((ran.code, told.trim_end()), (2, expected), "{lines}");
+}
+
+#[test]
+fn what_is_wrong_in_a_rule_is_told_too() {
+    const A: &str = "author_domain = \"a.example\"";
+    const NOTHING: &str = "exception: nothing that it requires can be verified, so anyone could use it: require dkim, \
+        spf, reverse_name, network, list_id with list_domain, or arc_sealer (a public suffix or every address \
+        verifies nothing); or say unsafe = true";
+    for (lines, expected) in [
+        ("", "1:1: exception: `author_domain` is missing".to_owned()),
+        (A, format!("1:1: {NOTHING}")),
+        (&format!("{A}\nrequire = {{ list_id = \"l.example\" }}"), format!("1:1: {NOTHING}")),
+        (&format!("{A}\nrequire = {{ dkin = \"l.example\" }}"),
+         "3:13: unknown setting `dkin` in [exception.require]; did you mean `dkim`?".to_owned()),
+        (&format!("{A}\nrequire = {{ dkim = \"l.example\" }}\nexpire = \"2027-01-01\""),
+         "4:1: unknown setting `expire` in [[exception]]; did you mean `expires`?".to_owned()),
+        (&format!("{A}\nrequire = {{ dkim = \"l.example\" }}\nexpires = \"soon\""),
+         "4:11: exception.expires: expected a day such as \"2027-03-01\" or a moment in UTC, \"2027-03-01T12:00:00Z\", found \"soon\"".to_owned()),
+        (&format!("{A}\nrequire = {{ dkim = \"l.example\" }}\nexpires = 2027-03-01T12:00:00"),
+         "4:11: exception.expires: expected a day such as \"2027-03-01\" or a moment in UTC, \"2027-03-01T12:00:00Z\", found a date".to_owned()),
+        (&format!("{A}\nrequire = {{ dkim_selector = \"s\" }}"),
+         "3:11: exception.require: dkim_selector needs dkim, the domain it belongs to".to_owned()),
+        (&format!("{A}\nrequire = \"dkim\""),
+         "3:11: exception.require: write it in braces, require = { … }".to_owned()),
+        (&format!("{A}\nrequire = {{ network = \"192.0.2.7/24\" }}"),
+         "3:23: exception.require.network: expected a network such as \"192.0.2.0/24\", \"2001:db8::/32\" or \"192.0.2.1\", found \"192.0.2.7/24\"; write \"192.0.2.0/24\" for the whole network, \"192.0.2.7\" for the one address".to_owned()),
+        (&format!("{A}\nrequire = {{ dkim = \"l.example\" }}\nbecause = \"policy_test_mode\""),
+         "4:11: exception.because: expected \"local_policy\", \"mailing_list\", \"trusted_forwarder\" or \"other\", found \"policy_test_mode\"".to_owned()),
+        (&format!("{A}\nrequire = {{ dkim = \"l.example\" }}\nrecipients = \"a@b.example\""),
+         "4:14: exception.recipients: expected a list in brackets, found \"a@b.example\"; write [\"a@b.example\"]".to_owned()),
+        ("[exceptions]", "1:1: exception: `author_domain` is missing\n2:2: unknown section [exceptions]; did you mean [[exception]]?".to_owned()),
+        ("[stricter]", "1:1: exception: `author_domain` is missing\n2:1: `stricter` may be there several times: write [[stricter]] on a line of its own above each, its settings below".to_owned()),
+        ("[[stricter]]\nauthor_domain = \"*\"\naction = \"defer\"",
+         "1:1: exception: `author_domain` is missing\n4:10: stricter.action: expected \"hold\" or \"reject\", found \"defer\"".to_owned()),
+    ] {
+        check_exception(lines, &expected);
+    }
+}
+
 /// Section, line, and what is said.
 const WRONG: &[(&str, &str, &str)] = &[
     (
@@ -267,7 +313,36 @@ fn the_matrix() {
     assert_eq!(row["action"], "reject");
     documented(row);
     assert_eq!(row["reason"], "");
+    place.write("alignd.toml", &format!("{text}{RULES}"));
+    let rules = place.run(&["config", "show", "--matrix", "--format", "csv"]);
+    golden("matrix-rules.csv", &rules.out);
+    let shown = place.run(&["config", "show"]).out;
+    assert!(
+        shown.contains("[[stricter]]\nauthor_domain = \"freemail.example\"\naction = \"hold\"\n")
+    );
 }
+
+const RULES: &str = r#"
+[policy]
+on_reject = "hold"
+on_missing_author = "hold"
+[[exception]]
+author_domain = "*"
+require = { network = ["192.0.2.0/24", "2001:db8::/32"] }
+because = "trusted_forwarder"
+[[exception]]
+author_domain = "bank.example"
+require = { list_id = "talk.lists.example", list_domain = "lists.example" }
+recipients = ["example.org", "a@example.net"]
+because = "mailing_list"
+[[exception]]
+author_domain = "ended.example"
+unsafe = true
+expires = 2020-01-01
+[[stricter]]
+author_domain = "freemail.example"
+action = "hold"
+"#;
 
 #[test]
 fn the_check_passes_good_settings_and_names_bad_ones() {

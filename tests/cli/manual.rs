@@ -144,9 +144,14 @@ fn settings_page(sample: &str) -> String {
     let mut page = PREAMBLE.to_owned();
     let mut reason = String::new();
     let mut settings: Vec<&str> = Vec::new();
+    let mut example: Vec<&str> = Vec::new();
     // The sample's first paragraph is about the sample.
     let from_second = sample.lines().skip_while(|line| *line != "#");
     for line in from_second.chain([""]) {
+        if let Some(shown) = line.strip_prefix("#   ") {
+            example.push(shown);
+            continue;
+        }
         if let Some(setting) = line.strip_prefix('#')
             && setting.starts_with(|c: char| c.is_ascii_lowercase())
         {
@@ -155,6 +160,13 @@ fn settings_page(sample: &str) -> String {
         }
         if !settings.is_empty() || !line.starts_with("# ") {
             page.push_str(&entry(&mut settings, &mut reason));
+        }
+        if !example.is_empty() {
+            let shown: Vec<String> = example.drain(..).map(roff).collect();
+            page.push_str(&format!(".PP\n.nf\n{}\n.fi\n", shown.join("\n")));
+        }
+        if let Some(list) = line.strip_prefix("#[[") {
+            page.push_str(&format!(".SH [[{list}\n"));
         }
         match (line.strip_prefix("# "), line.strip_prefix('[')) {
             (Some(text), _) => reason.push_str(&format!("{}\n", roff(text))),

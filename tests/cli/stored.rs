@@ -8,7 +8,7 @@ use alignd::auth::dmarc::{Alignment, Policy};
 use alignd::auth::{DmarcResult, SpfResult};
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
 use alignd::policy::PolicySettings;
-use alignd::policy::decide::{Situation, decide};
+use alignd::policy::decide::{Situation, by_settings};
 use alignd::store::{Store, StoreSettings};
 use alignd::time::Timestamp;
 use alignd::verdict::Verdict;
@@ -78,7 +78,7 @@ fn spoofed(mut verdict: Verdict) -> Verdict {
         selected: Policy::Reject,
         applied: Policy::Reject,
     };
-    verdict.decision = decide(fail, &PolicySettings::default());
+    verdict.decision = by_settings(fail, &PolicySettings::default());
     verdict
 }
 

@@ -1,5 +1,6 @@
 //! Random worlds for DMARC: few domains that meet often, records at some of them, one message.
 
+use crate::candidates::candidates;
 use crate::evidence::{Results, results};
 use alignd::auth::dmarc::{DiscoveryMethod, Evaluation, evaluate, gather};
 use alignd::dns::zone::{Zone, ZoneRecord};
@@ -101,7 +102,7 @@ impl World {
         let results = self.results();
         let author = domain(&self.author);
         let method = DiscoveryMethod::TreeWalk;
-        let facts = now(gather(&author, &results.candidates(), method, resolver));
+        let facts = now(gather(&author, &candidates(&results), method, resolver));
         evaluate(&facts, results.spf.as_ref(), &results.dkim)
     }
 }

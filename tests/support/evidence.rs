@@ -3,7 +3,6 @@
 use alignd::auth::dkim::{DkimEvidence, DkimGrounds, SignatureOutcome};
 use alignd::auth::spf::{SpfGrounds, SpfOutcome};
 use alignd::auth::{DkimResult, SpfResult};
-use alignd::domain::DomainName;
 
 /// What SPF and DKIM said of one message.
 pub struct Results {
@@ -28,17 +27,6 @@ pub fn results(words: &str) -> Results {
         }
     }
     results
-}
-
-impl Results {
-    /// Every domain that could align, whether or not it passed.
-    pub fn candidates(&self) -> Vec<DomainName> {
-        let spf = self.spf.iter().map(|spf| spf.domain.as_str());
-        let signatures = self.dkim.signatures.iter();
-        spf.chain(signatures.map(|signature| signature.domain.as_str()))
-            .filter_map(|name| DomainName::parse(name).ok())
-            .collect()
-    }
 }
 
 fn spf(result: &str, domain: &str) -> SpfOutcome {

@@ -12,6 +12,7 @@ mod set;
 
 pub use chain::Chain;
 
+use crate::domain::DomainName;
 use crate::word::words;
 
 words! {
@@ -24,6 +25,8 @@ words! {
 pub struct ArcSettings {
     /// `arc.enabled`: whether chains are validated at all.
     pub enabled: bool,
+    /// `arc.trusted_sealers`: whose word exceptions may take. It changes nothing about validation.
+    pub trusted_sealers: Vec<DomainName>,
 }
 
 /// What the chain of one message is worth.

@@ -9,6 +9,7 @@ pub mod account;
 mod control;
 mod delivery;
 mod postfix;
+mod rules;
 mod sendmail;
 mod sockets;
 mod store;
@@ -16,6 +17,7 @@ mod store;
 use super::Loaded;
 use crate::milter::HostPattern;
 use crate::policy::FailAction;
+use crate::time::Timestamp;
 use account::Account;
 use ipnet::IpNet;
 use std::path::PathBuf;
@@ -68,7 +70,7 @@ struct Findings<'a> {
 }
 
 /// Everything that is to be said about these settings on this host, the worst first.
-pub fn findings(loaded: &Loaded, host: &Host) -> Vec<Finding> {
+pub fn findings(loaded: &Loaded, host: &Host, now: Timestamp) -> Vec<Finding> {
     let mut findings = Findings {
         loaded,
         found: Vec::new(),
@@ -78,6 +80,7 @@ pub fn findings(loaded: &Loaded, host: &Host) -> Vec<Finding> {
     trust(&mut findings);
     dns(&mut findings);
     policy(&mut findings);
+    rules::check(&mut findings, now);
     report(&mut findings);
     delivery::check(&mut findings);
     control::check(&mut findings);
@@ -303,6 +306,8 @@ mod tests {
         identity(&mut findings, &host);
         trust(&mut findings);
         policy(&mut findings);
+        let now = Timestamp::parse_rfc3339("2026-11-22").unwrap();
+        rules::check(&mut findings, now);
         report(&mut findings);
         let found: Vec<String> = findings
             .found
@@ -361,6 +366,41 @@ mod tests {
             "[policy]\non_reject = \"reject\"\n",
             &["Note policy.on_reject Some(2): mail is refused for p=reject alone"],
         );
+    }
+
+    #[test]
+    fn rules_that_do_not_do_what_they_seem_to() {
+        let except = |require: &str, more: &str| {
+            format!(
+                "[[exception]]\nauthor_domain = \"a.example\"\nrequire = {{ {require} }}\n{more}\n"
+            )
+        };
+        let dkim = "dkim = \"l.example\"";
+        let sealer = |more: &str| {
+            format!(
+                "[arc]\n{more}\n{}",
+                except("arc_sealer = \"s.example\"", "")
+            )
+        };
+        const IT: &str = "Warning exception a.example";
+        for (text, expected) in [
+            (except(dkim, "expires = 2027-03-01"), vec![]),
+            (except(dkim, "expires = 2026-12-01"), vec![format!("{IT} Some(1): it ends soon, on 2026-12-01T")]),
+            (except(dkim, "expires = 2026-11-22"), vec![format!("{IT} Some(1): it ended on 2026-11-22T")]),
+            (except("", "unsafe = true"), vec![format!("{IT} Some(1): unsafe: nothing is verified, so every spoofer of a.example")]),
+            (except(dkim, "unsafe = true"), vec![]),
+            (except(dkim, "recipients = [\"b@a.example\"]"), vec!["Note exception a.example Some(1): it names addresses".to_owned()]),
+            (except(dkim, "recipients = [\"a.example\"]"), vec![]),
+            (except(dkim, "") + &except(dkim, "owner = \"x\""), vec![format!("{IT} Some(5): it decides the same as the one in line 1")]),
+            (sealer(""), vec![format!("{IT} Some(3): it requires an ARC sealer, but ARC isn't evaluated")]),
+            (sealer("enabled = true"), vec![format!("{IT} Some(3): s.example is not in arc.trusted_sealers")]),
+            (sealer("enabled = true\ntrusted_sealers = [\"s.example\"]"), vec![]),
+            ("[arc]\nenabled = true\ntrusted_sealers = [\"s.example\"]\n".to_owned(), vec!["Note arc.trusted_sealers Some(3): no exception of this file".to_owned()]),
+            ("[[stricter]]\nauthor_domain = \"*\"\naction = \"hold\"\nexpires = \"2026-01-01\"\n".to_owned(), vec!["Warning stricter * Some(1): it ended".to_owned()]),
+        ] {
+            let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+            check(&text, &expected);
+        }
     }
 
     #[test]

@@ -5,14 +5,20 @@
 //! rule is kept in. An exception that requires nothing verifiable can't be made unless it says `unsafe`.
 //!
 //! - `pattern` whose mail, for whom · `requirement` what must be verified · `json` the stored form
+//! - `verified` what a message has of it · `arc` custodians' word for it · `set` which rule decides
 
+mod arc;
 mod json;
 mod pattern;
 mod requirement;
+mod set;
+mod verified;
 
 pub use json::RuleJsonError;
 pub use pattern::{AuthorPattern, NamePattern, RecipientPattern};
 pub use requirement::{ArcSealer, ListRequirement, Requirements, Signer};
+pub use set::{Chosen, Facts, KeyedRule, Recipients, RuleSet};
+pub use verified::{EvidenceKind, Met, Verified};
 
 use super::OverrideType;
 use crate::time::Timestamp;
@@ -149,6 +155,11 @@ impl Rule {
         self.expires.is_some_and(|end| end <= now)
     }
 
+    /// Whether it is an exception that anything must be found for.
+    pub fn asks_for_evidence(&self) -> bool {
+        self.requirements().is_some_and(|r| r.count() > 0)
+    }
+
     /// What must be found for it to apply; of a stricter rule nothing.
     pub fn requirements(&self) -> Option<&Requirements> {
         match &self.effect {
@@ -204,6 +215,23 @@ impl RuleKey {
 impl fmt::Display for RuleKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// In words: `exception for bank.example with dkim lists.example, to example.org`.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.effect {
+            Effect::Except(requirements) => {
+                write!(f, "exception for {} with {requirements}", self.author)?;
+            }
+            Effect::Stricter(action) => write!(f, "{action} for {}", self.author)?,
+        }
+        for (at, recipient) in self.recipients.iter().enumerate() {
+            let before = if at == 0 { ", to" } else { " or" };
+            write!(f, "{before} {recipient}")?;
+        }
+        Ok(())
     }
 }
 

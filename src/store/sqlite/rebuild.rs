@@ -10,7 +10,9 @@ use crate::auth::{DmarcResult, Evidence, SpfEvidence};
 use crate::policy::{Action, Cause, Decision, Disposition};
 use crate::store::error::ReadError;
 use crate::store::shared::{self, Digest};
-use crate::store::wire::{self, ArcWire, Detail, read_domain, read_optional_domain, read_word};
+use crate::store::wire::{
+    self, ArcWire, Detail, RuleWire, read_domain, read_optional_domain, read_word,
+};
 use crate::time::Timestamp;
 use crate::verdict::{Envelope, MessageFacts, Verdict, VerdictId, Weight};
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -87,7 +89,7 @@ pub(super) fn verdict(c: &Connection, row: &Row<'_>) -> Result<(i64, Verdict), T
             forged_results: wire::read_count("forged results", detail.message.forged_results)?,
         },
         evaluation,
-        decision: decision(row)?,
+        decision: decision(row, detail.rule)?,
         weight: word(row, "weight", Weight::parse)?,
         authentication_results: detail.authentication_results.into(),
     };
@@ -196,13 +198,13 @@ pub(super) fn read_record(row: &Row<'_>) -> Result<Record, Trouble> {
     })
 }
 
-fn decision(row: &Row<'_>) -> Result<Decision, Trouble> {
+fn decision(row: &Row<'_>, rule: Option<RuleWire<'_>>) -> Result<Decision, Trouble> {
     let cause = word(row, "cause", Cause::parse)?;
     let published = optional_word(row, "published", Policy::parse)?;
     let disposition = word(row, "disposition", Disposition::parse)?;
     let action = word(row, "action", Action::parse)?;
     let mut reasons = shared::read_reasons(&row.get::<_, String>("reasons")?)?.into_iter();
-    Ok(match reasons.next() {
+    let decision = match reasons.next() {
         None => Decision::follow(cause, published, disposition, action),
         Some(reason) => Decision::depart(
             cause,
@@ -212,6 +214,10 @@ fn decision(row: &Row<'_>) -> Result<Decision, Trouble> {
             reason,
             reasons.collect(),
         ),
+    };
+    Ok(match rule {
+        Some(rule) => decision.under(rule.read()?),
+        None => decision,
     })
 }
 
