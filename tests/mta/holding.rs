@@ -36,6 +36,14 @@ fn house(mta: Kind, chain: Chain) -> House {
     })
 }
 
+#[test]
+fn the_check_tells_sendmails_order() {
+    let house = house(Kind::Sendmail, Chain::Before(Habit::Change));
+    let told = house.alignd.config_check();
+    let order = "Sendmail asks its milters in this order: alignd, local:/run/alignd/other.sock;";
+    assert!(told.contains(order), "{told}");
+}
+
 /// Sends a spoofed message; its queue id, once it is held, and the message as it lies there.
 #[track_caller]
 fn hold(house: &House) -> (String, Mail) {

@@ -27,6 +27,8 @@ pub enum Wish {
     Write = 0o2,
     /// To make and remove files in a directory.
     Fill = 0o3,
+    /// To read a file.
+    Read = 0o4,
 }
 
 impl Account {

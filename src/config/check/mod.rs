@@ -8,6 +8,7 @@
 pub mod account;
 mod control;
 mod delivery;
+mod holding;
 mod postfix;
 mod rules;
 mod sendmail;
@@ -81,6 +82,7 @@ pub fn findings(loaded: &Loaded, host: &Host, now: Timestamp) -> Vec<Finding> {
     dns(&mut findings);
     policy(&mut findings);
     rules::check(&mut findings, now);
+    holding::check(&mut findings, host);
     report(&mut findings);
     delivery::check(&mut findings);
     control::check(&mut findings);

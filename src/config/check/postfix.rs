@@ -10,8 +10,8 @@ pub struct Postfix {
     /// The line of `master.cf` that runs smtpd chrooted, when one does.
     pub chrooted_at: Option<usize>,
     pub queue_directory: PathBuf,
-    /// Every milter named by `smtpd_milters`, in `main.cf` or by `-o` in `master.cf`.
-    pub milters: Vec<String>,
+    /// Each `smtpd_milters` with the milters that it names, in `main.cf` or by `-o` in `master.cf`.
+    pub lists: Vec<Vec<String>>,
 }
 
 /// Reads the configuration directory; `None` when there is no Postfix there.
@@ -30,7 +30,7 @@ fn understand(main: &str, master: &str) -> Postfix {
         if let Some((name, value)) = line.split_once('=') {
             match name.trim() {
                 "queue_directory" => postfix.queue_directory = PathBuf::from(value.trim()),
-                "smtpd_milters" => postfix.milters.extend(list(value)),
+                "smtpd_milters" => postfix.lists.push(list(value)),
                 _ => {}
             }
         }
@@ -45,7 +45,7 @@ fn understand(main: &str, master: &str) -> Postfix {
             let given = fields
                 .iter()
                 .filter_map(|f| f.strip_prefix("smtpd_milters="));
-            postfix.milters.extend(given.flat_map(list));
+            postfix.lists.extend(given.map(list));
         }
     }
     postfix
@@ -88,11 +88,10 @@ mod tests {
         let postfix = understand(main, master);
         assert_eq!(postfix.chrooted_at, Some(2));
         assert_eq!(
-            postfix.milters,
+            postfix.lists,
             [
-                "inet:localhost:8891",
-                "unix:alignd/milter.sock",
-                "inet:[::1]:1"
+                vec!["inet:localhost:8891", "unix:alignd/milter.sock"],
+                vec!["inet:[::1]:1"]
             ]
         );
         let plain = understand("", "smtp inet n - n - - smtpd\n");

@@ -28,7 +28,7 @@ pub struct Filter {
     silence: Duration,
 }
 
-/// Reads `sendmail.cf`; `None` when there is no Sendmail.
+/// Reads `sendmail.cf`: the milters in the order they are called; `None` when there is no Sendmail.
 pub fn read(file: &Path) -> Option<Vec<Filter>> {
     // Sendmail's files need not be UTF-8.
     let text = std::fs::read(file).ok()?;
@@ -128,8 +128,15 @@ fn is_safe(findings: &mut Findings<'_>, path: &Path) {
     }
 }
 
+impl Filter {
+    /// As its `X` line names it.
+    pub fn socket(&self) -> &str {
+        &self.socket
+    }
+}
+
 /// The ways to name a socket in an `X` line.
-fn names(socket: &SocketSpec) -> Vec<String> {
+pub fn names(socket: &SocketSpec) -> Vec<String> {
     match socket {
         SocketSpec::Unix(path) => {
             let path = path.display();
@@ -159,9 +166,11 @@ fn understand(text: &str) -> Vec<Filter> {
             called.extend(list.split([',', ';']).map(str::trim));
         }
     }
-    let is_called = |name: &str| called.contains(&name);
-    let defined = defined.into_iter().filter(|(name, _)| is_called(name));
-    defined.map(|(_, filter)| filter).collect()
+    let definition = |name: &&str| {
+        let found = defined.iter().find(|(defined, _)| defined == name);
+        found.map(|(_, filter): &(&str, Filter)| filter.clone())
+    };
+    called.iter().filter_map(definition).collect()
 }
 
 fn filter(line: usize, equates: &str) -> Filter {

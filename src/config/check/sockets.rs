@@ -216,11 +216,12 @@ fn open_to_others(findings: &mut Findings<'_>, host: &str, port: u16) {
 /// Whether any of our sockets stands in `smtpd_milters`, as Postfix would write it.
 fn is_called(findings: &mut Findings<'_>, listen: &[SocketSpec], postfix: &Postfix) {
     let names: Vec<String> = listen.iter().flat_map(|s| names(s, postfix)).collect();
-    if postfix.milters.iter().any(|milter| names.contains(milter)) {
+    let mut called = postfix.lists.iter().flatten();
+    if called.any(|milter| names.contains(milter)) {
         return;
     }
     if let Some(name) = names.first() {
-        let others = postfix.milters.iter().map(String::as_str);
+        let others = postfix.lists.iter().flatten().map(String::as_str);
         let all: Vec<&str> = others.chain([name.as_str()]).collect();
         findings.add(
             Severity::Note,
@@ -236,7 +237,7 @@ fn is_called(findings: &mut Findings<'_>, listen: &[SocketSpec], postfix: &Postf
 
 /// The ways to name a socket in `smtpd_milters`, the best first: a path may be relative to the queue
 /// directory, or absolute within the chroot.
-fn names(socket: &SocketSpec, postfix: &Postfix) -> Vec<String> {
+pub fn names(socket: &SocketSpec, postfix: &Postfix) -> Vec<String> {
     let whole = socket.to_string();
     let inside = match socket {
         SocketSpec::Unix(path) => path.strip_prefix(&postfix.queue_directory).ok(),
