@@ -88,7 +88,7 @@ pub enum ChangeError {
     UnknownException(ExceptionId),
     /// More than [`MAX_CHANGES`] at once. A fault of ours.
     TooMany,
-    /// There are [`MAX_EXCEPTIONS`] in force. The operator must act.
+    /// There are [`MAX_EXCEPTIONS`] in the store. The operator must act.
     NoRoom,
     /// Later, perhaps. After `Late` it may be done nevertheless; to repeat it does no harm.
     Store(RecordError),
@@ -97,8 +97,8 @@ pub enum ChangeError {
 /// Changes made in one transaction, which stays under 20 ms so.
 pub const MAX_CHANGES: usize = 256;
 
-/// Exceptions in the store that are in force at the same time.
-pub const MAX_EXCEPTIONS: u32 = 100_000;
+/// Exceptions in the store that were not removed.
+pub const MAX_EXCEPTIONS: usize = 100_000;
 
 impl Changed {
     /// Whether other rules are in force than before.
@@ -138,7 +138,7 @@ impl fmt::Display for ChangeError {
             Self::TooMany => write!(f, "more than {MAX_CHANGES} changes at once"),
             Self::NoRoom => write!(
                 f,
-                "{MAX_EXCEPTIONS} exceptions are in force; remove some that are not used any more"
+                "the store has room for {MAX_EXCEPTIONS} exceptions; remove some that have expired or are not used"
             ),
             Self::Store(error) => error.fmt(f),
         }

@@ -9,13 +9,14 @@
 //!
 //! - `handle`: [`Store`] · `queue`: what waits for the writer, bounded · `error`
 //! - `row`: a verdict as the writer takes it · `wire`, `shared`: its JSON · `redact`: local parts
-//! - `change`: what an operator changes
+//! - `change`: what an operator changes · `exception`: what of it can be read
 //! - `query`: what a reader may ask and gets · `fold`: what a day has to report
 //! - `reports`: what is kept of reports, and of where they go
 //! - `sqlite`: the connections, the migrations, the writer's thread, the queries
 
 mod change;
 mod error;
+mod exception;
 mod fold;
 mod handle;
 mod query;
@@ -31,12 +32,19 @@ pub use change::{
     Change, ChangeError, Changed, ExceptionId, Intent, MAX_CHANGES, MAX_EXCEPTIONS, NewException,
 };
 pub use error::{OpenError, ReadError, RecordError, ReportsError};
+pub use exception::{
+    Event, EventKind, ExceptionFilter, History, RulesInForce, Standing as ExceptionStanding,
+    StoredException,
+};
 pub use fold::{
     Building, Include, LastRecord, MAX_POLICIES, Numbered, Pending, PendingDomain,
     Summary as DaySummary,
 };
 pub use handle::Store;
-pub use query::{Count, CountBy, Filter, SkipCount, SkipPair, StoreStats, Stored, Summary};
+pub use query::{
+    Count, CountBy, Filter, HeldCounts, HeldFilter, HeldMessage, SkipCount, SkipPair, StoreStats,
+    Stored, Summary,
+};
 pub use reports::{
     Attempt, CameTo, Claimed, Covered, Destination, Expired, Finished, InVain, KeptReport, Lease,
     NewReport, OutboxCounts, OutboxEntry, OutboxState, Range, ReportFilter, ReportNumber,

@@ -71,6 +71,45 @@ pub struct Stored {
     pub came_back: Option<CameBack>,
 }
 
+/// Which held messages; `default()` is all of them, in the order in which they came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeldFilter {
+    pub author_domain: Option<DomainName>,
+    /// Held since before this point.
+    pub held_before: Option<Timestamp>,
+    pub newest_first: bool,
+    /// Only what comes behind this one: the next page of a listing.
+    pub beyond: Option<VerdictId>,
+    /// At most this many; `None`: 1,000.
+    pub limit: Option<u32>,
+}
+
+/// One held message, read without the grounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldMessage {
+    pub id: VerdictId,
+    pub received: Timestamp,
+    /// When it was held.
+    pub since: Timestamp,
+    pub queue_id: Option<String>,
+    /// `None`: not exactly one.
+    pub author_domain: Option<DomainName>,
+    /// The domain of MAIL FROM: empty for the null path, `None` when unreadable.
+    pub envelope_from: Option<String>,
+    pub recipient_domains: Vec<DomainName>,
+    pub cause: Cause,
+    /// Octets.
+    pub size: u64,
+}
+
+/// What is held, for `status` and metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HeldCounts {
+    pub messages: u64,
+    /// When the one was held that has been for longest.
+    pub since: Option<Timestamp>,
+}
+
 words! {
     /// What to count by.
     CountBy {

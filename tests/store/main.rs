@@ -7,7 +7,9 @@ mod verdicts;
 
 mod ask;
 mod change;
+mod exceptions;
 mod fold;
+mod held;
 mod histories;
 mod keep;
 mod open;

@@ -32,6 +32,12 @@ pub(super) fn change(
     changes: &[Change],
 ) -> Result<Vec<Changed>, Undone> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if changes
+        .iter()
+        .any(|change| matches!(change, Change::AddException(_)))
+    {
+        check_room(&transaction, changes.len())?;
+    }
     let changed = changes
         .iter()
         .map(|change| change_one(&transaction, dictionaries, change))
@@ -72,6 +78,17 @@ fn change_one(
     }
 }
 
+/// Refuses more exceptions than there may be.
+fn check_room(c: &Connection, more: usize) -> Result<(), Undone> {
+    let count: u32 = c
+        .prepare_cached("SELECT count(*) FROM exception WHERE removed IS NULL")?
+        .query_row([], |row| row.get(0))?;
+    if (count as usize).saturating_add(more) > MAX_EXCEPTIONS {
+        return Err(Undone::Refused(ChangeError::NoRoom));
+    }
+    Ok(())
+}
+
 /// An exception in force.
 struct InForce {
     id: ExceptionId,
@@ -87,15 +104,6 @@ fn add(c: &Connection, new: &NewException) -> Result<Changed, Undone> {
             return Ok(Changed::AlreadyThere(known.id));
         }
         return alter(c, known, new);
-    }
-    let count: u32 = c
-        .prepare_cached(
-            "SELECT count(*) FROM exception
-             WHERE removed IS NULL AND (expires IS NULL OR expires > ?1)",
-        )?
-        .query_row([new.at.micros()], |row| row.get(0))?;
-    if count >= MAX_EXCEPTIONS {
-        return Err(Undone::Refused(ChangeError::NoRoom));
     }
     c.prepare_cached(
         "INSERT INTO exception (same, rule, created, expires, from_verdict)

@@ -6,13 +6,15 @@
 //! - `migrate`: the schema · `dictionary`: contents stored once · `write`: one verb per function
 //! - `change`: what operators change
 //! - `writer`: the thread · `expire`: retention
-//! - `read`, `list`: the reader · `rebuild`: rows to verdicts
+//! - `read`, `list`, `held`, `exceptions`: the reader · `rebuild`: rows to verdicts
 //! - `fold`: days to the rows of reports · `reports`: `reports.db`
 
 mod change;
 mod dictionary;
+mod exceptions;
 mod expire;
 pub(super) mod fold;
+mod held;
 mod intent;
 pub(super) mod list;
 mod migrate;

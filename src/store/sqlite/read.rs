@@ -185,6 +185,13 @@ impl Reader {
                 found.push(format!("{missing} {what}"));
             }
         }
+        let unreadable = self.unreadable_exceptions()?;
+        found.extend(
+            unreadable
+                .iter()
+                .map(|(id, why)| format!("exception {id}: {why}")),
+        );
+        found.truncate(MOST_FOUND);
         Ok(found)
     }
 
@@ -345,8 +352,11 @@ fn because(reasons: Option<String>) -> Result<Option<PolicyOverride>, Trouble> {
     Ok(reasons.and_then(|mut reasons| reasons.pop()))
 }
 
+/// Lines that `check` tells.
+const MOST_FOUND: usize = 100;
+
 /// What `check` counts, and how.
-const PIECES: [(&str, &str); 6] = [
+const PIECES: [(&str, &str); 9] = [
     (
         "verdicts without their detail",
         "SELECT count(*) FROM verdict WHERE number NOT IN (SELECT verdict FROM detail)",
@@ -355,6 +365,22 @@ const PIECES: [(&str, &str); 6] = [
         "verdicts without an outcome",
         "SELECT count(*) FROM verdict v
          WHERE NOT EXISTS (SELECT 1 FROM outcome WHERE verdict = v.number)",
+    ),
+    (
+        "outcomes that refer to a policy that is not there",
+        "SELECT count(*) FROM outcome WHERE evaluated IS NOT NULL
+             AND evaluated NOT IN (SELECT id FROM policy_evaluated)",
+    ),
+    (
+        "held messages that retention would take",
+        "SELECT count(*) FROM outcome o WHERE state = 'held'
+             AND seq = (SELECT max(seq) FROM outcome WHERE verdict = o.verdict)
+             AND verdict NOT IN (SELECT verdict FROM awaiting WHERE state = 'held')",
+    ),
+    (
+        "exceptions without a history",
+        "SELECT count(*) FROM exception
+             WHERE id NOT IN (SELECT exception FROM exception_event WHERE what = 'added')",
     ),
     (
         "verdicts that refer to a name that is not there",

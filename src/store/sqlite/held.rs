@@ -1,0 +1,105 @@
+//! Held mail: what waits for an operator.
+//!
+//! Owns those queries. Goes by the table `awaiting`, which knows what is held, so that however many
+//! verdicts there are only held ones are looked at.
+
+use crate::policy::Cause;
+use crate::store::error::ReadError;
+use crate::store::query::{HeldCounts, HeldFilter, HeldMessage, Stored};
+use crate::store::shared::read_domains;
+use crate::store::sqlite::read::Reader;
+use crate::store::sqlite::rebuild::{Trouble, word};
+use crate::store::wire::read_optional_domain;
+use crate::time::Timestamp;
+use crate::verdict::VerdictId;
+use rusqlite::{OptionalExtension, Row, params};
+
+impl Reader {
+    /// Held messages, in the order in which they came or the other way round, at most 1,000: the next
+    /// page is beyond the last of them.
+    pub fn held(&self, filter: &HeldFilter) -> Result<Vec<HeldMessage>, ReadError> {
+        let (beyond, order) = match filter.newest_first {
+            true => ("<", "DESC"),
+            false => (">", "ASC"),
+        };
+        let sql = format!(
+            "{SELECT} WHERE a.state = 'held'
+                 AND (?1 IS NULL OR a.verdict {beyond} (SELECT number FROM verdict WHERE id = ?1))
+                 AND (?2 IS NULL OR v.header_from = (SELECT id FROM name WHERE name = ?2))
+                 AND (?3 IS NULL OR held.at < ?3)
+             ORDER BY a.verdict {order} LIMIT ?4"
+        );
+        let values = params![
+            filter.beyond.as_ref().map(VerdictId::as_bytes),
+            filter.author_domain.as_ref().map(|domain| domain.as_str()),
+            filter.held_before.map(Timestamp::micros),
+            filter.limit.unwrap_or(PAGE).min(PAGE),
+        ];
+        self.rows(&sql, values, message)
+    }
+
+    /// How many messages are held, and for how long the first of them has been.
+    pub fn held_counts(&self) -> Result<HeldCounts, ReadError> {
+        self.sql(|c| {
+            c.query_row(
+                "SELECT count(*), min((SELECT at FROM outcome WHERE verdict = a.verdict
+                         ORDER BY seq DESC LIMIT 1))
+                 FROM awaiting a WHERE a.state = 'held'",
+                [],
+                |row| {
+                    Ok(HeldCounts {
+                        messages: row.get::<_, i64>(0)?.unsigned_abs(),
+                        since: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_micros),
+                    })
+                },
+            )
+        })
+    }
+
+    /// The newest message with this queue id that is held: MTAs use their ids again.
+    pub fn newest_held(&self, queue_id: &str) -> Result<Option<Stored>, ReadError> {
+        let id: Option<[u8; 16]> = self.sql(|c| {
+            c.prepare_cached(
+                "SELECT v.id FROM verdict v JOIN awaiting a ON a.verdict = v.number
+                 WHERE v.queue_id = ?1 AND a.state = 'held'
+                 ORDER BY v.received DESC, v.number DESC LIMIT 1",
+            )?
+            .query_row([queue_id], |row| row.get(0))
+            .optional()
+        })?;
+        match id {
+            Some(id) => self.find(VerdictId::from_bytes(id)),
+            None => Ok(None),
+        }
+    }
+}
+
+const SELECT: &str = "
+    SELECT v.id, v.received, held.at, v.queue_id, e.cause, tos.text AS envelope_to,
+        (SELECT name FROM name WHERE id = v.header_from) AS header_from,
+        (SELECT name FROM name WHERE id = v.envelope_from) AS envelope_from,
+        d.document ->> '$.message.size' AS size
+    FROM awaiting a CROSS JOIN verdict v ON v.number = a.verdict
+    JOIN outcome held ON held.seq =
+        (SELECT max(seq) FROM outcome WHERE verdict = a.verdict)
+    JOIN detail d ON d.verdict = a.verdict
+    JOIN policy_evaluated e ON e.id = v.policy_evaluated
+    JOIN document tos ON tos.id = v.envelope_to";
+
+fn message(row: &Row<'_>) -> Result<HeldMessage, Trouble> {
+    let header_from: Option<String> = row.get("header_from")?;
+    Ok(HeldMessage {
+        id: VerdictId::from_bytes(row.get("id")?),
+        received: Timestamp::from_micros(row.get("received")?),
+        since: Timestamp::from_micros(row.get("at")?),
+        queue_id: row.get("queue_id")?,
+        author_domain: read_optional_domain(header_from.as_deref())?,
+        envelope_from: row.get("envelope_from")?,
+        recipient_domains: read_domains(&row.get::<_, String>("envelope_to")?)?,
+        cause: word(row, "cause", Cause::parse)?,
+        size: row.get::<_, i64>("size")?.unsigned_abs(),
+    })
+}
+
+/// Messages in one answer.
+const PAGE: u32 = 1_000;
