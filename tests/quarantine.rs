@@ -4,7 +4,7 @@
 #[path = "support/plain_verdict.rs"]
 mod plain_verdict;
 
-use alignd::mta::{HelperError, Place, QueueId, Released};
+use alignd::mta::{HelperError, Part, Place, QueueId, Released, Shown};
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
 use alignd::policy::OverrideType;
 use alignd::quarantine::{
@@ -149,7 +149,7 @@ impl Queue for Mta {
         Ok(self.place(id))
     }
 
-    async fn header(&self, id: &QueueId) -> Result<Vec<u8>, HelperError> {
+    async fn show(&self, id: &QueueId, _part: Part) -> Result<Shown, HelperError> {
         self.stop_at(Killed::AtHeader).await;
         self.up()?;
         let mail = self.set(|state| state.mails.get(id.as_str()).cloned());
@@ -165,7 +165,8 @@ impl Queue for Mta {
             let field = VerdictHeader::new(verdict, NOW, &marks, &SiteKey::new(&[7; 32]));
             format!("{VERDICT_HEADER}:{}\n", field.folded())
         });
-        Ok(format!("From: a@a.example\n{seal}Subject: x\n\n").into_bytes())
+        let octets = format!("From: a@a.example\n{seal}Subject: x\n\n").into_bytes();
+        Ok(Shown { octets, cut: false })
     }
 
     async fn release(&self, id: &QueueId) -> Result<Released, HelperError> {

@@ -10,6 +10,7 @@ use crate::control::{
 use crate::daemon::SystemClock;
 use crate::local_socket::Peer;
 use crate::mta::{Helper, QueueSettings};
+use crate::quarantine::QuarantineError;
 use crate::store::Store;
 use crate::time::Clock;
 use serde_json::{Map, Value};
@@ -32,22 +33,60 @@ pub fn ask(
 }
 
 /// What the daemon answers, or what comes of it here.
-pub fn reply(config: &Config, request: Request) -> Result<Answer, Failure> {
+fn reply(config: &Config, request: Request) -> Result<Answer, Failure> {
+    let mut reply = None;
+    each(config, vec![request], |answer| {
+        reply = Some(answer);
+        Ok(())
+    })?;
+    reply.ok_or_else(|| Failure::Internal("no answer, and no reason why".to_owned()))
+}
+
+/// Has one thing done after the other, and hands each answer to `take`, whose error ends it.
+pub fn each(
+    config: &Config,
+    requests: Vec<Request>,
+    mut take: impl FnMut(Answer) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let person = behind_sudo();
-    if let Some(socket) = &config.control.socket {
-        let line = Line {
-            request: request.clone(),
-            store: config.store.path.to_str().map(str::to_owned),
-            on_behalf_of: person.clone(),
-        };
-        match control::ask(socket, &line) {
-            Ok(answer) => return Ok(answer),
-            Err(Unanswered::NobodyThere) => {}
-            Err(Unanswered::Failed(problem)) => return Err(Failure::Temporary(problem)),
-            Err(Unanswered::Unspeakable(refusal)) => return Err(Failure::Internal(refusal.error)),
+    let mut waiting = requests.into_iter();
+    while let Some(request) = waiting.next() {
+        match asked(config, &request, &person)? {
+            Some(answer) => take(answer)?,
+            None => {
+                let left = std::iter::once(request).chain(waiting);
+                return here(config, left, person.as_deref(), take);
+            }
         }
     }
-    here(config, request, person.as_deref())
+    Ok(())
+}
+
+/// `None`: no daemon runs.
+fn asked(
+    config: &Config,
+    request: &Request,
+    person: &Option<String>,
+) -> Result<Option<Answer>, Failure> {
+    let Some(socket) = &config.control.socket else {
+        return Ok(None);
+    };
+    let line = Line {
+        request: request.clone(),
+        store: config.store.path.to_str().map(str::to_owned),
+        on_behalf_of: person.clone(),
+    };
+    match control::ask(socket, &line) {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Unanswered::NobodyThere) => Ok(None),
+        Err(Unanswered::Failed(problem)) => Err(Failure::Temporary(problem)),
+        Err(Unanswered::Unspeakable(refusal)) => Err(Failure::Internal(refusal.error)),
+    }
+}
+
+/// What a look at held mail ran into.
+pub fn quarantine_failed(error: QuarantineError) -> Outcome {
+    refused(&control::of_quarantine(error))
 }
 
 /// Says no on standard error, or fails, by who can act.
@@ -63,8 +102,13 @@ pub fn refused(refusal: &Refusal) -> Outcome {
     }
 }
 
-/// Opens the store itself; only the user whom the file rights let do that.
-fn here(config: &Config, request: Request, person: Option<&str>) -> Result<Answer, Failure> {
+/// Opens the store itself; only a user whom the file rights let do that.
+fn here(
+    config: &Config,
+    requests: impl Iterator<Item = Request>,
+    person: Option<&str>,
+    mut take: impl FnMut(Answer) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     // Creates and migrates nothing.
     drop(stored::open(config)?);
     let now = SystemClock.now();
@@ -83,10 +127,17 @@ fn here(config: &Config, request: Request, person: Option<&str>) -> Result<Answe
             who: Peer::ourselves().name(),
             rank: Rank::Operator,
         };
-        let answer = control::answer(request, &caller.on_behalf_of(person), &desk).await;
+        let caller = caller.on_behalf_of(person);
+        let mut result = Ok(());
+        for request in requests {
+            result = take(control::answer(request, &caller, &desk).await);
+            if result.is_err() {
+                break;
+            }
+        }
         drop(desk);
         store.close().await;
-        Ok(answer)
+        result
     })
 }
 

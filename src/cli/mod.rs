@@ -16,6 +16,7 @@ mod outcome;
 mod output;
 mod page;
 mod policy;
+mod quarantine;
 mod report;
 mod run;
 mod sentences;
@@ -59,6 +60,8 @@ enum Command {
     Outcome(outcome::Arguments),
     /// Show how the DMARC policy of a domain is found, step by step
     Policy(policy::Arguments),
+    /// Held mail: what it is, letting it go, deleting it
+    Quarantine(quarantine::Arguments),
     /// Aggregate reports: what is due, what they would say, building them now
     Report(report::Arguments),
     /// Run the daemon, all of it, in the foreground
@@ -143,6 +146,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Messages(arguments) => messages::run(arguments, file),
         Command::Outcome(arguments) => outcome::run(arguments, file),
         Command::Policy(arguments) => policy::run(arguments, file),
+        Command::Quarantine(arguments) => quarantine::run(arguments, file),
         Command::Report(arguments) => report::run(arguments, file),
         Command::Run(arguments) => run::run(arguments, Role::All, file),
         Command::Milter(arguments) => run::run(arguments, Role::Milter, file),

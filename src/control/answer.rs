@@ -184,8 +184,8 @@ fn refusal(error: TellError) -> Refusal {
     }
 }
 
-/// For whoever can act on it: `what` went wrong.
-pub(super) fn of_quarantine(error: QuarantineError) -> Refusal {
+/// Why a wish was not carried out, by who can act.
+pub fn of_quarantine(error: QuarantineError) -> Refusal {
     let kind = match &error {
         QuarantineError::NoMessage(_)
         | QuarantineError::NotHeld(..)

@@ -15,7 +15,7 @@ mod protocol;
 mod server;
 
 pub use access::{Caller, Rank};
-pub use answer::{Desk, answer};
+pub use answer::{Desk, answer, of_quarantine};
 pub use client::{Unanswered, ask};
 pub use held::{HeldRow, held_rows};
 pub use protocol::{

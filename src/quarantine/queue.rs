@@ -3,8 +3,10 @@
 //! Owns that trait, so that the steps can be tried with a queue that fails at each of them, and the
 //! look at a held mail's header.
 
+use super::QuarantineError;
 use crate::message::parse::Message;
-use crate::mta::{Helper, HelperError, Part, Place, QueueId, Released};
+use crate::mta::{Helper, HelperError, Part, Place, QueueId, Released, Shown};
+use crate::store::Stored;
 use crate::verdict::VerdictId;
 use crate::verdict::header::{VERDICT_HEADER, VerdictHeader};
 use std::future::Future;
@@ -13,8 +15,12 @@ use std::future::Future;
 pub trait Queue: Send + Sync {
     /// Where the mail is now.
     fn locate(&self, id: &QueueId) -> impl Future<Output = Result<Place, HelperError>> + Send;
-    /// The header of a held mail.
-    fn header(&self, id: &QueueId) -> impl Future<Output = Result<Vec<u8>, HelperError>> + Send;
+    /// A held mail as it lies there, or its header.
+    fn show(
+        &self,
+        id: &QueueId,
+        part: Part,
+    ) -> impl Future<Output = Result<Shown, HelperError>> + Send;
     fn release(&self, id: &QueueId) -> impl Future<Output = Result<Released, HelperError>> + Send;
     fn delete(&self, id: &QueueId) -> impl Future<Output = Result<(), HelperError>> + Send;
 }
@@ -24,8 +30,8 @@ impl Queue for Helper {
         Helper::locate(self, id).await
     }
 
-    async fn header(&self, id: &QueueId) -> Result<Vec<u8>, HelperError> {
-        Ok(self.show(id, Part::Header).await?.octets)
+    async fn show(&self, id: &QueueId, part: Part) -> Result<Shown, HelperError> {
+        Helper::show(self, id, part).await
     }
 
     async fn release(&self, id: &QueueId) -> Result<Released, HelperError> {
@@ -58,13 +64,39 @@ pub(super) async fn look(
         Place::Held => {}
         place @ (Place::Queued(_) | Place::Gone) => return Ok(Found::Elsewhere(place)),
     }
-    let header = match queue.header(id).await {
-        Ok(header) => header,
+    let shown = match queue.show(id, Part::Header).await {
+        Ok(shown) => shown,
         // It went between two looks.
         Err(HelperError::NotHeld(place)) => return Ok(Found::Elsewhere(place)),
         Err(error) => return Err(error),
     };
-    let message = Message::parse(&header);
+    Ok(match foreign(&shown.octets, verdict) {
+        None => Found::Held,
+        Some(found) => Found::Another(found),
+    })
+}
+
+/// The held message of this verdict, as it lies in the MTA's queue.
+pub async fn message(queue: &impl Queue, stored: &Stored) -> Result<Shown, QuarantineError> {
+    let verdict = stored.verdict.id;
+    let told = stored.verdict.envelope.queue_id.as_deref();
+    let id = told.and_then(QueueId::parse);
+    let id = id.ok_or(QuarantineError::NoQueueId(verdict))?;
+    let shown = queue.show(&id, Part::Message).await;
+    let shown = shown.map_err(QuarantineError::Helper)?;
+    match foreign(&shown.octets, verdict) {
+        None => Ok(shown),
+        Some(found) => Err(QuarantineError::AnotherMail {
+            verdict,
+            queue_id: id.to_string(),
+            found,
+        }),
+    }
+}
+
+/// Whose mail it is, if not this verdict's: a sentence's end.
+fn foreign(octets: &[u8], verdict: VerdictId) -> Option<String> {
+    let message = Message::parse(octets);
     let ours = message
         .fields
         .iter()
@@ -73,11 +105,9 @@ pub(super) async fn look(
         .filter_map(|field| VerdictHeader::parse(&field.value))
         .map(|header| header.id())
         .collect();
-    Ok(match named.as_slice() {
-        [only] if *only == verdict => Found::Held,
-        [] => {
-            Found::Another("bears no X-Alignd-Verdict, so it wasn't alignd that held it".to_owned())
-        }
-        [first, ..] => Found::Another(format!("bears the X-Alignd-Verdict of {first}")),
-    })
+    match named.as_slice() {
+        [only] if *only == verdict => None,
+        [] => Some("bears no X-Alignd-Verdict, so it wasn't alignd that held it".to_owned()),
+        [first, ..] => Some(format!("bears the X-Alignd-Verdict of {first}")),
+    }
 }

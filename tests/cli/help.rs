@@ -16,6 +16,21 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["milter"], "SIGTERM"),
     (&["outcome"], "refused_later --reason virus"),
     (&["policy"], "alignd policy example.org"),
+    (&["quarantine"], "release"),
+    (
+        &["quarantine", "list"],
+        "alignd quarantine list --older-than 2d",
+    ),
+    (&["quarantine", "show"], "--message | less"),
+    (
+        &["quarantine", "release"],
+        "can be repeated and ends the same",
+    ),
+    (
+        &["quarantine", "delete"],
+        "--all --author-domain example.org --yes",
+    ),
+    (&["quarantine", "expire"], "how many would go"),
     (&["report"], "preview"),
     (&["report", "build"], "alignd report build --dry-run"),
     (&["report", "due"], "report.settle"),

@@ -7,6 +7,7 @@ mod help;
 mod manual;
 mod numbers;
 mod policy;
+mod quarantine;
 mod ran;
 mod report;
 mod stored;

@@ -1,0 +1,206 @@
+//! `alignd quarantine release | delete | expire`: what is to become of held messages, one or many.
+
+use super::list::{domain, term};
+use crate::cli::ask;
+use crate::cli::output::printable;
+use crate::cli::{Exit, Failure, Outcome, now, settings, stored};
+use crate::config::Config;
+use crate::control::{Answer, HeldAsked, Named, RefusalKind, Release, Request, held_rows};
+use crate::domain::DomainName;
+use crate::policy::OverrideType;
+use clap::builder::PossibleValuesParser;
+use clap::{ArgGroup, Args};
+use serde_json::{Map, Value};
+use std::path::Path;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+#[command(after_help = RELEASE_EXAMPLES, group = ArgGroup::new("which").required(true).args(["ids", "all"]))]
+pub struct ReleaseArguments {
+    #[command(flatten)]
+    which: Which,
+    /// The reason that the domain owner's report gives
+    #[arg(long, value_name = "TYPE", default_value = "local_policy", value_parser = reasons())]
+    because: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = DELETE_EXAMPLES, group = ArgGroup::new("which").required(true).args(["ids", "all"]))]
+pub struct DeleteArguments {
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Debug, Args)]
+struct Which {
+    /// Verdicts' ids, or the MTA's queue ids
+    #[arg(value_name = "VERDICT|QUEUE-ID")]
+    ids: Vec<String>,
+    /// Every held message of --author-domain
+    #[arg(long, requires = "author_domain")]
+    all: bool,
+    /// With --all: of this domain in From
+    #[arg(long, value_name = "DOMAIN", value_parser = domain, requires = "all")]
+    author_domain: Option<DomainName>,
+    /// With --all: do it; without this only their number is told
+    #[arg(long)]
+    yes: bool,
+    /// Your own words, kept with the outcome and shown by `alignd why`; nobody else reads them
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXPIRE_EXAMPLES)]
+pub struct ExpireArguments {
+    /// What has been held for longer than this: 30d
+    #[arg(long, value_name = "TIME", value_parser = term)]
+    older_than: Duration,
+    /// Do it; without this only their number is told
+    #[arg(long)]
+    yes: bool,
+}
+
+const RELEASE_EXAMPLES: &str = "\
+Examples:
+  alignd quarantine release 4jXW5m5GBtz1StgL --because mailing_list
+  alignd quarantine release 4jXW5m5GBtz1StgL 4jXW5m5KZfz1StH0 --comment ticket-4711
+  alignd quarantine release --all --author-domain example.org --yes
+
+Goes by the queue id and by the verdict's header in the queued message, since MTAs use their ids again. Interrupted
+anywhere, it can be repeated and ends the same. The report of the day on which a message is released counts it.";
+
+const DELETE_EXAMPLES: &str = "\
+Examples:
+  alignd quarantine delete 4jXW5m5GBtz1StgL
+  alignd quarantine delete --all --author-domain example.org --yes";
+
+const EXPIRE_EXAMPLES: &str = "\
+Examples:
+  alignd quarantine expire --older-than 30d          how many would go
+  alignd quarantine expire --older-than 30d --yes";
+
+pub fn release(arguments: &ReleaseArguments, file: Option<&Path>) -> Outcome {
+    let config = settings(file)?.config;
+    let because = &arguments.because;
+    arguments.which.act(&config, "released", |named| {
+        Request::Release(Release {
+            id: named.id,
+            because: Some(because.clone()),
+            comment: named.comment,
+        })
+    })
+}
+
+pub fn delete(arguments: &DeleteArguments, file: Option<&Path>) -> Outcome {
+    let config = settings(file)?.config;
+    arguments.which.act(&config, "deleted", Request::Delete)
+}
+
+pub fn expire(arguments: &ExpireArguments, file: Option<&Path>) -> Outcome {
+    let config = settings(file)?.config;
+    let asked = HeldAsked {
+        older_than: Some(arguments.older_than.as_secs()),
+        ..everything()
+    };
+    let ids = held(&config, &asked)?;
+    if !arguments.yes {
+        return told_only(ids.len(), "deleted");
+    }
+    let named = |id| Named { id, comment: None };
+    all(
+        &config,
+        ids.into_iter().map(named).map(Request::Expire).collect(),
+    )
+}
+
+impl Which {
+    fn act(&self, config: &Config, becomes: &str, request: impl Fn(Named) -> Request) -> Outcome {
+        let ids = if self.all {
+            let asked = HeldAsked {
+                author_domain: self.author_domain.as_ref().map(DomainName::to_string),
+                ..everything()
+            };
+            let ids = held(config, &asked)?;
+            if !self.yes {
+                return told_only(ids.len(), becomes);
+            }
+            ids
+        } else {
+            self.ids.clone()
+        };
+        let comment = self.comment.clone();
+        let named = |id| {
+            request(Named {
+                id,
+                comment: comment.clone(),
+            })
+        };
+        all(config, ids.into_iter().map(named).collect())
+    }
+}
+
+fn everything() -> HeldAsked {
+    HeldAsked {
+        limit: Some(10_000),
+        ..HeldAsked::default()
+    }
+}
+
+/// The verdicts' ids of what is held, oldest first.
+fn held(config: &Config, asked: &HeldAsked) -> Result<Vec<String>, Failure> {
+    let reader = stored::open(config)?;
+    let rows = held_rows(&reader, asked, now());
+    let rows = rows.map_err(|error| Failure::Internal(error.to_string()))?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+fn told_only(count: usize, becomes: &str) -> Outcome {
+    let plural = if count == 1 { "" } else { "s" };
+    eprintln!("{count} message{plural} would be {becomes}: say --yes to do it");
+    Ok(if count == 0 { Exit::Ok } else { Exit::No })
+}
+
+/// Asks one after the other, and tells of each. What can't be done now is likely to be the same for the
+/// rest, so that ends it; a no concerns one message only.
+fn all(config: &Config, requests: Vec<Request>) -> Outcome {
+    let asked = requests.len();
+    let mut done = 0;
+    let mut exit = Exit::Ok;
+    ask::each(config, requests, |answer| match answer {
+        Answer::Done(fields) => {
+            done += 1;
+            println!("{}", sentence(&fields));
+            Ok(())
+        }
+        Answer::Refused(refusal) if refusal.kind == RefusalKind::No => {
+            exit = ask::refused(&refusal)?;
+            Ok(())
+        }
+        Answer::Refused(refusal) => {
+            if asked > 1 {
+                eprintln!("alignd: {done} of {asked} were done before this:");
+            }
+            ask::refused(&refusal).map(|_| ())
+        }
+    })?;
+    Ok(exit)
+}
+
+fn sentence(fields: &Map<String, Value>) -> String {
+    let word = |key| fields.get(key).and_then(Value::as_str).unwrap_or_default();
+    let mut sentence = format!("{} {}", word("outcome"), word("verdict"));
+    if fields.get("was_so") == Some(&Value::Bool(true)) {
+        sentence.push_str(&format!(" already, by {} at {}", word("by"), word("at")));
+    }
+    if !word("detail").is_empty() {
+        sentence.push_str(&format!("; it {}", word("detail")));
+    }
+    printable(&sentence)
+}
+
+fn reasons() -> PossibleValuesParser {
+    let all = OverrideType::ALL.iter();
+    let sayable = all.filter(|because| **because != OverrideType::PolicyTestMode);
+    PossibleValuesParser::new(sayable.map(|because| because.as_str()))
+}

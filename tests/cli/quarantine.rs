@@ -1,0 +1,161 @@
+//! `alignd quarantine` on a store with held messages, and without the MTA's helper.
+
+use super::manual::documented;
+use super::plain_verdict::plain_verdict;
+use super::ran::Place;
+use alignd::auth::DmarcResult;
+use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
+use alignd::store::{Store, StoreSettings};
+use alignd::time::{Clock, Timestamp};
+use std::sync::Arc;
+
+/// Three held messages, of a.example, b.example and a.example, the first two days old, and an accepted one.
+fn held() -> Place {
+    let place = Place::new();
+    let settings = StoreSettings {
+        path: place.path("store"),
+        ..StoreSettings::default()
+    };
+    let now = alignd::daemon::SystemClock.now();
+    let work = async {
+        let store = Store::open(&settings, now).expect("a store");
+        for (nth, (domain, hours, state)) in [
+            ("a.example", 49, OutcomeState::Held),
+            ("b.example", 3, OutcomeState::Held),
+            ("a.example", 2, OutcomeState::Held),
+            ("a.example", 1, OutcomeState::Accepted),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let at: Timestamp = now.plus_micros(-hours * 3_600_000_000);
+            let mut verdict = plain_verdict(domain, at, nth as u32);
+            verdict.envelope.queue_id = Some(format!("4jXW5m5GBtz1Stg{nth}"));
+            if let Some(evaluation) = &mut verdict.evaluation {
+                evaluation.result = DmarcResult::Fail;
+            }
+            let id = verdict.id;
+            store.record(Arc::new(verdict)).await.expect("recorded");
+            store.confirm(id, Outcome::new(state, at, OutcomeSource::Reply));
+        }
+        store.close().await;
+    };
+    tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(work);
+    place
+}
+
+/// Arguments, exit code, queue ids in the order listed.
+#[test]
+fn what_is_held_is_listed_oldest_first() {
+    let place = held();
+    for (arguments, expected) in [
+        (&[][..], "0 1 2"),
+        (&["--author-domain", "a.example"], "0 2"),
+        (&["--author-domain", "c.example"], ""),
+        (&["--older-than", "2d"], "0"),
+        (&["--older-than", "150m"], "0 1"),
+        (&["--limit", "2"], "0 1"),
+    ] {
+        let ran = place.run(&[&["quarantine", "list", "--format", "json"], arguments].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let rows = ran.json();
+        let ids: Vec<&str> = rows
+            .iter()
+            .filter_map(|row| row["queue_id"].as_str())
+            .collect();
+        let ids: Vec<&str> = ids
+            .iter()
+            .filter_map(|id| id.strip_prefix("4jXW5m5GBtz1Stg"))
+            .collect();
+        assert_eq!(ids.join(" "), expected, "{arguments:?}");
+        rows.iter().for_each(documented);
+    }
+    let table = place.run(&["quarantine", "list"]).out;
+    assert!(
+        table.starts_with("AGE  QUEUE ID          AUTHOR DOMAIN"),
+        "{table}"
+    );
+    assert!(
+        table.contains("\n2d   4jXW5m5GBtz1Stg0  a.example"),
+        "{table}"
+    );
+    assert!(
+        table.contains("spf=pass (a.example)") || table.contains("spf="),
+        "{table}"
+    );
+    let csv = place.run(&["quarantine", "list", "--format", "csv"]).out;
+    assert_eq!(csv.lines().count(), 4, "{csv}");
+}
+
+#[test]
+fn without_the_helper_nothing_is_changed() {
+    let place = held();
+    let id = "4jXW5m5GBtz1Stg0";
+    for (arguments, code, says) in [
+        (&["release", id][..], 3, "nothing was changed"),
+        (
+            &["release", id, "--because", "mailing_list", "--comment", "x"],
+            3,
+            "alignd-mta-helper",
+        ),
+        (&["delete", id], 3, "nothing was changed"),
+        (&["show", id, "--message"], 3, "nothing was changed"),
+        (
+            &["release", "4jXW5m5GBtz1Stg3"],
+            1,
+            "is not held: it is accepted",
+        ),
+        (
+            &["release", "4jXW5m5GBtz1Stg9"],
+            1,
+            "alignd quarantine list shows what is held",
+        ),
+        (
+            &["show", "nothing"],
+            1,
+            "alignd quarantine list shows what is held",
+        ),
+        (&["release"], 2, "required"),
+        (&["release", id, "--all"], 2, "cannot be used with"),
+        (&["release", "--all"], 2, "--author-domain"),
+        (
+            &["release", id, "--because", "policy_test_mode"],
+            2,
+            "possible values",
+        ),
+        (
+            &["release", "--all", "--author-domain", "a.example"],
+            1,
+            "2 messages would be released: say --yes",
+        ),
+        (
+            &["delete", "--all", "--author-domain", "c.example"],
+            0,
+            "0 messages would be deleted",
+        ),
+        (
+            &["release", "--all", "--author-domain", "a.example", "--yes"],
+            3,
+            "0 of 2 were done",
+        ),
+        (
+            &["expire", "--older-than", "1d"],
+            1,
+            "1 message would be deleted: say --yes",
+        ),
+        (&["expire", "--older-than", "30d", "--yes"], 0, ""),
+    ] {
+        let ran = place.run(&[&["quarantine"], arguments].concat());
+        assert_eq!(ran.code, code, "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(says), "{arguments:?}: {}", ran.err);
+    }
+    let rows = place
+        .run(&["quarantine", "list", "--format", "json"])
+        .json();
+    assert_eq!(rows.len(), 3);
+    let shown = place.run(&["quarantine", "show", id]);
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    assert!(shown.out.contains("What became of it"), "{}", shown.out);
+}
