@@ -255,14 +255,14 @@ fn settings(config: &Config) -> Result<Settings, KeyError> {
     })
 }
 
-/// The key for verdict headers: made where mail may be held or come back; else taken if it is there.
+/// The key for verdict headers, made at the first start. Where nothing is held and nothing comes back, it may
+/// be missing; a rule in the store may still ask for it later.
 fn site_key(config: &Config) -> Result<Option<SiteKey>, KeyError> {
     let path = &config.identity.site_key;
     let can_hold = config.policy.can_hold() || config.rules([]).can_hold();
-    if can_hold || !config.trust.reinject.is_empty() {
-        key_file::open_or_make(path).map(Some)
-    } else {
-        Ok(key_file::open(path).ok())
+    match key_file::open_or_make(path) {
+        Err(problem) if can_hold || !config.trust.reinject.is_empty() => Err(problem),
+        opened => Ok(opened.ok()),
     }
 }
 

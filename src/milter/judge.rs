@@ -216,6 +216,11 @@ impl Answer {
 
     fn is_not_recorded(&mut self, problem: &RecordError, then: OnFailure) {
         metrics::counter!("alignd_errors_total", "kind" => "store").increment(1);
+        // Held without a record, it would wait in the queue with nobody to know of it.
+        let then = match self.hold {
+            Some(_) => OnFailure::Tempfail,
+            None => then,
+        };
         let mut awaited = self.awaited.take();
         let told = awaited.as_ref().and_then(Awaited::told);
         error!(

@@ -7,6 +7,7 @@ use alignd::domain::DomainName;
 use alignd::milter::Settings;
 use alignd::policy::{AuthorAction, FailAction};
 use alignd::site_key::SiteKey;
+use alignd::store::OnFailure;
 use alignd::verdict::header::{Marks, VERDICT_HEADER, VerdictHeader};
 
 fn holding() -> Settings {
@@ -138,6 +139,21 @@ async fn mail_without_an_author_is_held_with_its_own_words() {
         running.stop().await.summary()[0],
         "4jXW5m5GBtz1St01 - hold held"
     );
+}
+
+/// It would wait in the queue with nobody to know of it.
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_held() {
+    let mut settings = holding();
+    settings.on_store_failure = OnFailure::Accept;
+    let running = start(settings).await;
+    running.store.clone().close().await;
+    let answer = deliver(&running, Mta::Postfix, SPOOFER, &spoof()).await;
+    assert_eq!(answer.summary(), ["y"]);
+    let good = Mail::plain("<a@good.example>").field("From", " a@good.example");
+    let answer = deliver(&running, Mta::Postfix, "192.0.2.9:25", &good).await;
+    assert_eq!(answer.summary().last().unwrap(), "c");
+    assert!(running.stop().await.verdicts.is_empty());
 }
 
 #[tokio::test]

@@ -8,8 +8,10 @@ use super::account::{Wish, is_hidden, shown};
 use super::postfix::{self, Postfix};
 use super::sendmail::{self, Filter};
 use super::sockets::names;
-use super::{Findings, Host, Severity};
+use super::{Finding, Findings, Host, Severity};
+use crate::config::rules::STRICTER;
 use crate::milter::SocketSpec;
+use crate::policy::rules::{Effect, StricterAction};
 use crate::policy::{AuthorAction, FailAction, PolicySettings};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -17,43 +19,61 @@ use std::path::Path;
 /// Everything there is to say where a setting can hold mail.
 pub fn check(findings: &mut Findings<'_>, host: &Host) {
     let config = &findings.loaded.config;
-    let holds = holds(&config.policy);
+    let holds = holds(findings);
     if (holds.is_some() || !config.trust.reinject.is_empty())
         && let Some((what, next)) = key_trouble(&config.identity.site_key, &config.store.path, host)
     {
         findings.add(Severity::Error, ("identity", "site_key"), what, next);
     }
-    let Some(key) = holds else {
+    let Some((setting, line)) = holds else {
         return;
     };
-    let config = &findings.loaded.config;
-    let listen = config.milter.listen.clone();
-    let setting = ("policy", key);
-    let mut read = false;
-    if let Some(postfix) = postfix::read(&host.postfix) {
-        read = true;
-        behind_postfix(findings, setting, &listen, &postfix);
-    }
-    if let Some(filters) = sendmail::read(&host.sendmail) {
-        read = true;
-        behind_sendmail(findings, setting, &listen, &filters);
-    }
-    if !read {
-        findings.add(
-            Severity::Note,
-            setting,
-            format!(
-                "mail may be held, but which milters stand before and behind alignd can't be read here: neither {}/main.cf nor {} is there",
-                host.postfix.display(),
-                host.sendmail.display()
-            ),
-            ORDER,
-        );
-    }
+    let listen = &findings.loaded.config.milter.listen;
+    let told = orders(listen, host).into_iter().map(|what| Finding {
+        severity: Severity::Note,
+        setting: setting.clone(),
+        line,
+        what,
+        next: ORDER.to_owned(),
+    });
+    let told: Vec<Finding> = told.collect();
+    findings.found.extend(told);
 }
 
-/// The first setting that can hold.
-fn holds(policy: &PolicySettings) -> Option<&'static str> {
+/// What each MTA here does with its milters.
+fn orders(listen: &[SocketSpec], host: &Host) -> Vec<String> {
+    let postfix = postfix::read(&host.postfix);
+    let filters = sendmail::read(&host.sendmail);
+    if postfix.is_none() && filters.is_none() {
+        return vec![format!(
+            "mail may be held, but which milters stand before and behind alignd can't be read here: neither {}/main.cf nor {} is there",
+            host.postfix.display(),
+            host.sendmail.display()
+        )];
+    }
+    let by_postfix = postfix.map(|postfix| behind_postfix(listen, &postfix));
+    let by_sendmail = filters.and_then(|filters| behind_sendmail(listen, &filters));
+    by_postfix
+        .into_iter()
+        .flatten()
+        .chain(by_sendmail)
+        .collect()
+}
+
+/// The first setting that can hold, with its line.
+fn holds(findings: &Findings<'_>) -> Option<(String, Option<usize>)> {
+    let loaded = findings.loaded;
+    if let Some(key) = policy_holds(&loaded.config.policy) {
+        let line = loaded.lines.get(&("policy", key)).copied();
+        return Some((format!("policy.{key}"), line));
+    }
+    let mut stricter = loaded.config.stricter.iter();
+    let rule =
+        stricter.find(|written| written.rule.effect == Effect::Stricter(StricterAction::Hold))?;
+    Some((format!("{STRICTER} {}", rule.rule.author), Some(rule.line)))
+}
+
+fn policy_holds(policy: &PolicySettings) -> Option<&'static str> {
     let failures = [
         ("on_reject", policy.on_reject),
         ("on_quarantine", policy.on_quarantine),
@@ -111,46 +131,32 @@ fn key_trouble(path: &Path, store: &Path, host: &Host) -> Option<(String, String
 }
 
 /// Postfix asks no milter behind the one that holds.
-fn behind_postfix(
-    findings: &mut Findings<'_>,
-    setting: (&'static str, &'static str),
-    listen: &[SocketSpec],
-    postfix: &Postfix,
-) {
+fn behind_postfix(listen: &[SocketSpec], postfix: &Postfix) -> Vec<String> {
     let ours: Vec<String> = listen.iter().flat_map(|s| names(s, postfix)).collect();
-    let lists = postfix.lists.iter().map(|list| order(list, &ours));
-    for (list, skipped) in lists.flatten() {
-        let what = match skipped {
-            0 => format!(
-                "Postfix asks its milters in this order: {list}; what alignd holds has passed them all"
-            ),
+    let lists = postfix.lists.iter().filter_map(|list| order(list, &ours));
+    lists
+        .map(|(list, behind)| match behind {
+            0 => format!("Postfix asks its milters in this order: {list}; what alignd holds has passed them all"),
             _ => format!(
                 "Postfix asks its milters in this order: {list}; those behind alignd see nothing of the mail it holds, and aren't asked when that is released"
             ),
-        };
-        findings.add(Severity::Note, setting, what, ORDER);
-    }
+        })
+        .collect()
 }
 
 /// Sendmail asks the others all the same; only at the release nobody is.
-fn behind_sendmail(
-    findings: &mut Findings<'_>,
-    setting: (&'static str, &'static str),
-    listen: &[SocketSpec],
-    filters: &[Filter],
-) {
+fn behind_sendmail(listen: &[SocketSpec], filters: &[Filter]) -> Option<String> {
     let ours: Vec<String> = listen.iter().flat_map(sendmail::names).collect();
     let sockets: Vec<String> = filters.iter().map(|f| f.socket().to_owned()).collect();
-    if let Some((list, _)) = order(&sockets, &ours) {
-        findings.add(
-            Severity::Note,
-            setting,
-            format!(
-                "Sendmail asks its milters in this order: {list}; those behind alignd are asked about the mail it holds, and may still refuse or change it, but none is when that is released"
-            ),
-            ORDER,
-        );
-    }
+    let (list, behind) = order(&sockets, &ours)?;
+    Some(match behind {
+        0 => format!(
+            "Sendmail asks its milters in this order: {list}; what alignd holds has passed them all"
+        ),
+        _ => format!(
+            "Sendmail asks its milters in this order: {list}; those behind alignd are asked about the mail it holds, and may still refuse or change it, but none is when that is released"
+        ),
+    })
 }
 
 /// The list with our own place in it, and how many stand behind us; `None` where we aren't called, which
@@ -292,6 +298,11 @@ mod tests {
                 "Note policy.on_quarantine Some(2): Sendmail asks its milters in this order: \
                 inet:1@scan, alignd, inet:2@sign; those behind alignd are asked",
             ],
+        );
+        check(
+            "[[stricter]]\nauthor_domain = \"a.example\"\naction = \"hold\"\n",
+            &[("sendmail.cf", SENDMAIL)],
+            &["Note stricter a.example Some(1): Sendmail asks its milters in this order"],
         );
         check(
             holds,
