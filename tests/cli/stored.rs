@@ -193,6 +193,22 @@ fn status_says_what_needs_a_hand() {
 }
 
 #[test]
+fn status_says_what_is_held() {
+    let place = filled();
+    assert!(!place.run(&["status"]).out.contains("held"));
+    for (id, says) in [
+        ("4jXW5m5KZfz1StH0", "held 1 message, since 20"),
+        ("4jXW5m5GBtz1StgL", "held 2 messages, the oldest since 20"),
+    ] {
+        let told = place.run(&["outcome", "--queue-id", id, "held"]);
+        assert_eq!(told.code, 0, "{}", told.err);
+        let page = place.run(&["status"]).out;
+        let words: Vec<&str> = page.split_whitespace().collect();
+        assert!(words.join(" ").contains(says), "{page}");
+    }
+}
+
+#[test]
 fn a_store_that_is_not_there_is_told_as_such() {
     let place = Place::new();
     for command in [vec!["messages"], vec!["why", "x"]] {

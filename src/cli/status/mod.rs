@@ -11,7 +11,7 @@ use crate::config::value::write_duration;
 use crate::config::{Config, Loaded};
 use crate::milter::SocketSpec;
 use crate::outcome::OutcomeState;
-use crate::store::{Count, CountBy, Filter, OpenError, Reader, StoreStats};
+use crate::store::{Count, CountBy, Filter, HeldCounts, OpenError, Reader, StoreStats};
 use crate::time::{Timestamp, UtcDay};
 use clap::Args;
 use nix::sys::statvfs::statvfs;
@@ -41,6 +41,7 @@ pub fn run(_: &Arguments, file: Option<&Path>) -> Outcome {
     match &reader {
         Ok(reader) => {
             store(reader, &loaded.config, &mut problems, &mut page)?;
+            held(reader, &loaded.config, &mut page)?;
             today(reader, now(), &mut problems, &mut page)?;
         }
         Err(error) => problems.push(Problem {
@@ -165,6 +166,26 @@ fn store(
         }
     }
     Ok(())
+}
+
+/// What waits in the MTA's hold queue for somebody, where anything can.
+fn held(reader: &Reader, config: &Config, page: &mut Page<'_>) -> Result<(), Failure> {
+    let HeldCounts { messages, since } = reader.held_counts()?;
+    match since {
+        Some(since) => {
+            let (word, oldest) = match messages {
+                1 => ("message", ""),
+                _ => ("messages", "the oldest "),
+            };
+            let text = format!("{messages} {word}, {oldest}since {since}");
+            page.toned("held", &text, Tone::Doubtful)?;
+            page.more("alignd messages --outcome held; alignd why ID says for what")
+        }
+        None if config.policy.can_hold() || config.rules([]).can_hold() => {
+            page.item("held", "nothing")
+        }
+        None => Ok(()),
+    }
 }
 
 fn today(
