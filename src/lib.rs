@@ -12,7 +12,8 @@
 //!   [`local_socket`]
 //! - operations, the verbs of the program: [`build_report`], [`send_report`], [`quarantine`],
 //!   [`tell_outcome`]
-//! - entrances, each with a loop of its own: [`milter`], [`schedule`], [`inbox`], [`control`]
+//! - entrances, each with a loop of its own: [`milter`], [`schedule`], [`inbox`], [`control`],
+//!   [`mta_helper`]
 //! - the root, which puts all of it together: [`config`], [`daemon`], [`cli`]
 //!
 //! # One message
@@ -48,6 +49,7 @@ pub mod local_socket;
 pub mod message;
 pub mod milter;
 pub mod mta;
+pub mod mta_helper;
 pub mod outcome;
 pub mod policy;
 pub mod quarantine;

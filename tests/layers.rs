@@ -34,6 +34,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("control", 6),
     ("inbox", 6),
     ("milter", 6),
+    ("mta_helper", 6),
     ("schedule", 6),
     ("cli", 7),
     ("config", 7),

@@ -12,6 +12,7 @@ mod inbox;
 mod json;
 mod messages;
 mod moment;
+mod mta_helper;
 mod outcome;
 mod output;
 mod page;
@@ -56,6 +57,8 @@ enum Command {
     Inbox(inbox::Arguments),
     /// List or count the messages that were judged
     Messages(messages::Arguments),
+    /// Keep the MTA's hold queue for alignd, as root
+    MtaHelper(mta_helper::Arguments),
     /// Tell what became of a message: for filters that take mail after alignd
     Outcome(outcome::Arguments),
     /// Show how the DMARC policy of a domain is found, step by step
@@ -144,6 +147,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Config(arguments) => config::run(arguments, file),
         Command::Inbox(arguments) => inbox::run(arguments, file),
         Command::Messages(arguments) => messages::run(arguments, file),
+        Command::MtaHelper(arguments) => mta_helper::run(arguments, file),
         Command::Outcome(arguments) => outcome::run(arguments, file),
         Command::Policy(arguments) => policy::run(arguments, file),
         Command::Quarantine(arguments) => quarantine::run(arguments, file),

@@ -41,6 +41,7 @@ impl From<StartError> for Failure {
             StartError::Store(error) => error.into(),
             StartError::Resolver(_)
             | StartError::Listen(_)
+            | StartError::Helper(_)
             | StartError::Key(_)
             | StartError::Telemetry(_) => Self::Usage(error.to_string()),
             StartError::Runtime(_) | StartError::Ended(_) => Self::Internal(error.to_string()),

@@ -18,6 +18,7 @@ use crate::control::ControlSettings;
 use crate::deliver::DeliverySettings;
 use crate::domain::DomainName;
 use crate::milter::settings::{MilterSettings, TrustSettings};
+use crate::mta::QueueSettings;
 use crate::policy::PolicySettings;
 use crate::policy::rules::{KeyedRule, RuleSet};
 use crate::report::aggregate::{Format, Reporter};
@@ -43,6 +44,7 @@ pub struct Config {
     pub dkim: DkimSettings,
     pub arc: ArcSettings,
     pub policy: PolicySettings,
+    pub quarantine: QuarantineSettings,
     pub store: StoreSettings,
     pub report: ReportSettings,
     pub delivery: DeliverySettings,
@@ -65,6 +67,13 @@ pub struct IdentitySettings {
     pub contact: Option<PlainAddress>,
     /// The file of the key that signs return paths.
     pub site_key: PathBuf,
+}
+
+/// `[quarantine]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct QuarantineSettings {
+    /// `mta`, `mta_config` and `helper_socket`.
+    pub queue: QueueSettings,
 }
 
 /// `[report]`
@@ -211,6 +220,7 @@ impl Config {
             dkim: DkimSettings::default(),
             arc: ArcSettings::default(),
             policy: PolicySettings::default(),
+            quarantine: QuarantineSettings::default(),
             store: StoreSettings::default(),
             report: ReportSettings::default(),
             delivery: DeliverySettings::default(),

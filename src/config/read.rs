@@ -7,7 +7,8 @@ use super::file::{Reader, Section};
 use super::rules;
 use super::value::{Fault, Value};
 use super::{
-    Config, IdentitySettings, LogFormat, LogLevel, LogSettings, MetricsSettings, ReportSettings,
+    Config, IdentitySettings, LogFormat, LogLevel, LogSettings, MetricsSettings,
+    QuarantineSettings, ReportSettings,
 };
 use crate::auth::arc::ArcSettings;
 use crate::auth::dkim::DkimSettings;
@@ -18,6 +19,7 @@ use crate::domain::DomainName;
 use crate::milter::settings::{
     HostPattern, MilterSettings, SenderPattern, SocketSpec, TrustSettings,
 };
+use crate::mta::{MtaKind, QueueSettings};
 use crate::policy::{AuthorAction, FailAction, PolicySettings, TemperrorAction};
 use crate::report::aggregate::Format;
 use crate::report::destination::PlainAddress;
@@ -40,6 +42,7 @@ pub fn config(reader: &mut Reader<'_>, defaults: Config) -> Config {
         dkim: reader.section("dkim", |s| dkim(s, defaults.dkim)),
         arc: reader.section("arc", |s| arc(s, defaults.arc)),
         policy: reader.section("policy", |s| policy(s, defaults.policy)),
+        quarantine: reader.section("quarantine", |s| quarantine(s, defaults.quarantine)),
         store: reader.section("store", |s| store(s, defaults.store)),
         report: reader.section("report", |s| report(s, defaults.report)),
         delivery: reader.section("delivery", |s| delivery(s, defaults.delivery)),
@@ -152,6 +155,20 @@ fn policy(s: &mut Section<'_, '_>, d: PolicySettings) -> PolicySettings {
             v.boolean()
         }),
         reject_code: s.or("reject_code", d.reject_code, reject_code),
+    }
+}
+
+fn quarantine(s: &mut Section<'_, '_>, d: QuarantineSettings) -> QuarantineSettings {
+    QuarantineSettings {
+        queue: QueueSettings {
+            mta: s.or("mta", d.queue.mta, |v| {
+                v.one_of(MtaKind::ALL, MtaKind::as_str)
+            }),
+            mta_config: s.or("mta_config", d.queue.mta_config, |v| {
+                optional(v, absolute_path)
+            }),
+            helper_socket: s.or("helper_socket", d.queue.helper_socket, local_socket),
+        },
     }
 }
 
@@ -423,6 +440,15 @@ fn absolute_path(v: Value<'_>) -> Result<PathBuf, Fault> {
     let path = v.text().ok().map(PathBuf::from);
     path.filter(|path| path.is_absolute())
         .ok_or_else(|| v.unlike("an absolute path"))
+}
+
+/// A Unix socket's path: sockaddr_un holds 108 octets with the final NUL, unix(7).
+fn local_socket(v: Value<'_>) -> Result<PathBuf, Fault> {
+    let path = absolute_path(v)?;
+    if path.as_os_str().len() > 107 {
+        return Err(v.unlike("a path of at most 107 octets, the most a socket can have"));
+    }
+    Ok(path)
 }
 
 fn count(v: Value<'_>, range: RangeInclusive<u64>) -> Result<usize, Fault> {

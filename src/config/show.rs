@@ -29,6 +29,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("dkim", dkim(config)),
         ("arc", arc(config)),
         ("policy", policy(config)),
+        ("quarantine", quarantine(config)),
         ("store", store(config)),
         ("report", report(config)),
         ("delivery", delivery(config)),
@@ -151,6 +152,16 @@ fn policy(config: &Config) -> Written {
         ("on_unparseable_author", quoted(s.on_unparseable_author)),
         ("marked_is_quarantine", s.marked_is_quarantine.to_string()),
         ("reject_code", quoted(&s.reject_code)),
+    ]
+}
+
+fn quarantine(config: &Config) -> Written {
+    let s = &config.quarantine.queue;
+    let path = s.mta_config.as_ref().map(|path| path.display());
+    vec![
+        ("mta", quoted(s.mta)),
+        ("mta_config", optional(path.as_ref())),
+        ("helper_socket", quoted(s.helper_socket.display())),
     ]
 }
 
@@ -295,6 +306,10 @@ mod tests {
         author_domain = "free.example"
         action = "hold"
         recipients = ["a.example"]
+        [quarantine]
+        mta = "sendmail"
+        mta_config = "/etc/mail/other.cf"
+        helper_socket = "/run/h.sock"
         [delivery]
         smtp = "[::1]:587"
         tls = "implicit"

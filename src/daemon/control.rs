@@ -4,7 +4,7 @@
 use super::SystemClock;
 use crate::config::Config;
 use crate::control::{self, ControlSettings, Desk};
-use crate::mta::{Helper, QueueSettings};
+use crate::mta::Helper;
 use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub fn start(
     store: &Store,
     stopped: &watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let queue = Helper::new(&QueueSettings::default().helper_socket);
+    let queue = Helper::new(&config.quarantine.queue.helper_socket);
     let directory = config.store.path.clone();
     let desk = Desk::new(queue, store.clone(), directory, Arc::new(SystemClock));
     let desk = Arc::new(desk);

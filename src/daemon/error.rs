@@ -15,6 +15,8 @@ pub enum StartError {
     Store(OpenError),
     Resolver(ResolverError),
     Listen(BindError),
+    /// The privileged helper has no socket. The operator must act.
+    Helper(String),
     /// Verdict headers cannot be sealed.
     Key(KeyError),
     /// `log.format` or `metrics.listen` cannot be had.
@@ -33,7 +35,7 @@ impl fmt::Display for StartError {
             Self::Resolver(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
             Self::Key(error) => error.fmt(f),
-            Self::Telemetry(problem) => f.write_str(problem),
+            Self::Helper(problem) | Self::Telemetry(problem) => f.write_str(problem),
             Self::Ended(problem) => write!(f, "the milter ended: {problem}; please report it"),
             Self::Runtime(error) => write!(f, "the system refuses threads or signals: {error}"),
         }

@@ -7,10 +7,12 @@
 mod bounces;
 mod control;
 mod error;
+mod helper;
 mod reporting;
 mod telemetry;
 
 pub use error::StartError;
+pub use helper::run_helper;
 pub use reporting::{build_settings, way_out};
 
 use crate::address::Mailbox;
@@ -301,6 +303,14 @@ impl Signals {
             interrupt: take(SignalKind::interrupt())?,
             hang_up: take(SignalKind::hangup())?,
         })
+    }
+
+    /// Until we are told to end.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

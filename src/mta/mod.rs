@@ -1,21 +1,28 @@
-//! The MTA's own hold queue: its words, how the privileged helper is asked about it, and what the mail log says.
+//! The MTA's own hold queue, and how the privileged helper that alone may touch it is asked.
 //!
-//! Owns the queue ids (`queue_id`), the protocol (`wire`) and the daemon's end of it (`client`), and what a line
-//! of the mail log says (`log`). Keeps nothing and decides nothing: the mail stays the MTA's, what is to
-//! become of it is said by whoever asks.
+//! Owns the queue ids (`queue_id`), the commands and files that list, show, release, requeue and delete held mail on
+//! Postfix (`postfix`) and Sendmail (`sendmail`), the protocol in which the daemon asks for that (`wire`) and its end of
+//! it (`client`; the other end is the room `mta_helper`), and what a line of the mail log says (`log`). Keeps
+//! nothing and decides nothing: the mail stays the MTA's, what is to become of it is said by whoever asks.
 
 mod client;
+mod command;
 
 pub mod log;
 
+mod postfix;
 mod queue_id;
-mod wire;
+mod sendmail;
+pub mod wire;
 
 pub use client::{Helper, HelperError};
+pub use command::Commands;
 pub use queue_id::{NoQueueId, QueueId};
 
 use crate::time::Timestamp;
 use crate::word::words;
+use postfix::Postfix;
+use sendmail::Sendmail;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -31,6 +38,16 @@ pub struct QueueSettings {
 words! {
     /// `quarantine.mta`
     MtaKind { Postfix = "postfix", Sendmail = "sendmail" }
+}
+
+/// The hold queue of this host, for those who may touch it: root.
+#[derive(Debug, Clone)]
+pub struct Queue(Adapter);
+
+#[derive(Debug, Clone)]
+enum Adapter {
+    Postfix(Postfix),
+    Sendmail(Sendmail),
 }
 
 /// A mail in the hold queue.
@@ -111,6 +128,70 @@ pub struct Released {
     pub waits: Option<String>,
 }
 
+impl Queue {
+    pub fn new(settings: &QueueSettings, commands: Commands) -> Self {
+        let config = settings.mta_config.as_deref();
+        Self(match settings.mta {
+            MtaKind::Postfix => Adapter::Postfix(Postfix::new(commands, config)),
+            MtaKind::Sendmail => Adapter::Sendmail(Sendmail::new(commands, config)),
+        })
+    }
+
+    /// Takes `text` if this MTA can have given it.
+    pub fn id(&self, text: &str) -> Option<QueueId> {
+        QueueId::parse(text).filter(match self.0 {
+            Adapter::Postfix(_) => QueueId::is_postfix,
+            Adapter::Sendmail(_) => QueueId::is_sendmail,
+        })
+    }
+
+    /// Hands over each held mail. `true`: there are more than `MAX_ENTRIES`.
+    pub fn list(&self, each: impl FnMut(HeldEntry)) -> Result<bool, QueueError> {
+        match &self.0 {
+            Adapter::Postfix(postfix) => postfix.list(each),
+            Adapter::Sendmail(sendmail) => sendmail.list(each),
+        }
+    }
+
+    pub fn show(&self, id: &QueueId, part: Part) -> Result<Shown, QueueError> {
+        match &self.0 {
+            Adapter::Postfix(postfix) => postfix.show(id, part),
+            Adapter::Sendmail(sendmail) => sendmail.show(id, part),
+        }
+    }
+
+    /// `now` tells how long it was held.
+    pub fn release(&self, id: &QueueId, now: Timestamp) -> Result<Released, QueueError> {
+        match &self.0 {
+            Adapter::Postfix(postfix) => postfix.release(id, now),
+            Adapter::Sendmail(sendmail) => sendmail.release(id),
+        }
+    }
+
+    pub fn requeue(&self, id: &QueueId) -> Result<Released, QueueError> {
+        match &self.0 {
+            Adapter::Postfix(postfix) => postfix.requeue(id),
+            Adapter::Sendmail(_) => Err(QueueError::Failed(
+                "Sendmail cannot put mail in as new: release it".to_owned(),
+            )),
+        }
+    }
+
+    pub fn delete(&self, id: &QueueId) -> Result<(), QueueError> {
+        match &self.0 {
+            Adapter::Postfix(postfix) => postfix.delete(id),
+            Adapter::Sendmail(sendmail) => sendmail.delete(id),
+        }
+    }
+
+    pub fn locate(&self, id: &QueueId) -> Result<Place, QueueError> {
+        match &self.0 {
+            Adapter::Postfix(postfix) => postfix.locate(id),
+            Adapter::Sendmail(sendmail) => sendmail.locate(id),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -129,4 +210,13 @@ impl Default for QueueSettings {
             helper_socket: PathBuf::from("/run/alignd-mta-helper.sock"),
         }
     }
+}
+
+/// Why the queue couldn't be asked, or didn't do it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueError {
+    /// The mail isn't held.
+    NotHeld(Place),
+    /// A sentence for the operator: what the MTA said.
+    Failed(String),
 }

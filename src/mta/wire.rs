@@ -3,7 +3,7 @@
 //! Owns the two forms, apart from the words of `mta`; reads leniently what a newer helper may add to an
 //! answer, and takes no request that it doesn't know. A listing is one line for each mail and one at the end.
 
-use super::{HeldEntry, Part, Place, QueueId, Released, Shown};
+use super::{HeldEntry, Part, Place, QueueError, QueueId, Released, Shown};
 use crate::time::Timestamp;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -86,6 +86,24 @@ pub enum WirePlace {
     Held,
     Queued(String),
     Gone,
+}
+
+impl From<&Shown> for Answer {
+    fn from(shown: &Shown) -> Self {
+        Self::Shown {
+            base64: BASE64.encode(&shown.octets),
+            cut: shown.cut,
+        }
+    }
+}
+
+impl From<QueueError> for Answer {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::NotHeld(place) => Self::NotHeld(place.into()),
+            QueueError::Failed(text) => Self::Failed(text),
+        }
+    }
 }
 
 /// `None`: it isn't base64.
@@ -189,5 +207,7 @@ impl From<WirePart> for Part {
     }
 }
 
+/// The longest line of a request, in octets, its end included.
+pub const MAX_REQUEST: u64 = 1_024;
 /// The longest line of an answer: a message in base64.
 pub const MAX_ANSWER: u64 = (super::MAX_SHOWN as u64 / 3 + 1) * 4 + 1_024;

@@ -14,6 +14,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["config", "sample"], "reason"),
     (&["messages"], "alignd messages --dmarc fail --count-by ip"),
     (&["milter"], "SIGTERM"),
+    (&["mta-helper"], "quarantine.helper_socket"),
     (&["outcome"], "refused_later --reason virus"),
     (&["policy"], "alignd policy example.org"),
     (&["quarantine"], "release"),

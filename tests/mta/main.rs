@@ -9,6 +9,8 @@ mod forged;
 mod holding;
 mod hostile;
 mod house;
+mod keeping;
+mod queue;
 mod report;
 mod same_verdict;
 mod sendmail_host;

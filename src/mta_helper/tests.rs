@@ -1,0 +1,227 @@
+//! The socket, with commands that only write down how they were called.
+
+use super::*;
+use crate::local_socket;
+use crate::mta::{Commands, Helper, HelperError, MtaKind, QueueSettings};
+use crate::time::Timestamp;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use tokio::task::JoinHandle;
+
+struct Never;
+
+impl Clock for Never {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(0)
+    }
+}
+
+struct House {
+    home: tempfile::TempDir,
+    serving: JoinHandle<()>,
+}
+
+impl House {
+    /// Commands that say `answer` to everything.
+    fn open(mta: MtaKind, answer: &str) -> Self {
+        let home = tempfile::tempdir().expect("a directory can be made");
+        let called = home.path().join("called");
+        fs::write(&called, "").expect("our own directory");
+        for name in [
+            "postqueue",
+            "postsuper",
+            "postcat",
+            "postconf",
+            "postkick",
+            "sendmail",
+        ] {
+            let script = format!(
+                "#!/bin/sh\necho {name} \"$@\" >>{}\n{answer}\n",
+                called.display()
+            );
+            let file = home.path().join(name);
+            fs::write(&file, script).expect("our own directory");
+            fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("our own file");
+        }
+        let queue = Queue::new(
+            &QueueSettings {
+                mta,
+                ..QueueSettings::default()
+            },
+            Commands::within(vec![home.path().to_owned()]),
+        );
+        let keeper = Keeper::new(queue, home.path().to_owned(), Arc::new(Never));
+        let listener = local_socket::bind(&home.path().join("socket"), 0o600, None);
+        let serving = tokio::spawn(keeper.serve(Entrance::Own(listener.expect("it can be made"))));
+        Self { home, serving }
+    }
+
+    fn socket(&self) -> std::path::PathBuf {
+        self.home.path().join("socket")
+    }
+
+    fn called(&self) -> String {
+        fs::read_to_string(self.home.path().join("called")).expect("it is there")
+    }
+
+    async fn connect(&self) -> BufReader<UnixStream> {
+        BufReader::new(
+            UnixStream::connect(self.socket())
+                .await
+                .expect("it listens"),
+        )
+    }
+
+    /// What comes back for these octets.
+    async fn say(&self, octets: &[u8]) -> String {
+        let mut stream = self.connect().await;
+        // It may be turned away before it has said all.
+        let _ = stream.write_all(octets).await;
+        let _ = stream.shutdown().await;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        answer
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_queue_id_reaches_no_command() {
+    for mta in [MtaKind::Postfix, MtaKind::Sendmail] {
+        let house = House::open(mta, "");
+        let other = match mta {
+            MtaKind::Postfix => "6AMEJUlD010546",
+            MtaKind::Sendmail => "4jXW5m5GBtz1StgL",
+        };
+        for id in [
+            "ALL",
+            "-d",
+            "-",
+            ";rm -rf /",
+            "../x",
+            "",
+            "hold",
+            "4jXW5m5GBtz1StgL hold",
+            "$(id)",
+            other,
+        ] {
+            for ask in ["show", "release", "requeue", "delete", "locate"] {
+                let part = if ask == "show" {
+                    ",\"part\":\"message\""
+                } else {
+                    ""
+                };
+                let request = format!("{{\"ask\":\"{ask}\",\"queue_id\":\"{id}\"{part}}}\n");
+                let answer = house.say(request.as_bytes()).await;
+                let expected = "{\"not_understood\":\"queue_id: not a queue id of this MTA's\"}\n";
+                assert_eq!(answer, expected, "{request}");
+            }
+        }
+        assert_eq!(house.called(), "");
+    }
+}
+
+#[tokio::test]
+async fn only_whole_requests_are_taken() {
+    let house = House::open(MtaKind::Postfix, "");
+    let long = format!(
+        "{{\"ask\":\"locate\",\"queue_id\":\"{}\"}}\n",
+        "A".repeat(5_000)
+    );
+    for request in [
+        "",
+        "\n",
+        "{}\n",
+        "list\n",
+        "{\"ask\":\"list\"}",
+        "{\"ask\":\"flush\"}\n",
+        "{\"ask\":\"release\"}\n",
+        "{\"ask\":\"delete\",\"queue_id\":[\"ALL\"]}\n",
+        "{\"ask\":\"delete\",\"queue_id\":\"A\",\"flag\":\"-f\"}\n",
+        "\u{0}\u{1}\n",
+        &long,
+    ] {
+        let answer = house.say(request.as_bytes()).await;
+        assert!(
+            answer.starts_with("{\"not_understood\":\""),
+            "{request:?}: {answer}"
+        );
+    }
+    assert_eq!(house.called(), "");
+}
+
+#[tokio::test]
+async fn commands_get_the_id_and_fixed_words() {
+    let id: QueueId = "4jXW5m5GBtz1StgL".parse().expect("it is one");
+    let held = "case $0$1 in */postcat-eq) echo '*** ENVELOPE RECORDS hold/4jXW5m5GBtz1StgL ***';; \
+                */postconf*) echo 5d;; */postsuper-d) echo 'postsuper: Deleted: 1 message' >&2;; \
+                */postsuper-H) echo 'postsuper: Released from hold: 1 message' >&2;; esac";
+    let house = House::open(MtaKind::Postfix, held);
+    let helper = Helper::new(&house.socket());
+    helper.delete(&id).await.expect("it is counted");
+    helper.release(&id).await.expect("it is counted");
+    let expected = "postcat -eq ID\npostsuper -d ID hold\n\
+                    postcat -eq ID\npostconf -xh maximal_queue_lifetime\npostsuper -H ID hold\npostqueue -i ID\npostcat -eq ID\n";
+    assert_eq!(house.called(), expected.replace("ID", id.as_str()));
+}
+
+#[tokio::test]
+async fn commands_that_say_nothing_are_not_believed() {
+    let id: QueueId = "4jXW5m5GBtz1StgL".parse().expect("it is one");
+    let held = "case $0 in */postcat) echo '*** ENVELOPE RECORDS hold/4jXW5m5GBtz1StgL ***';; */postconf) echo 5d;; esac";
+    let house = House::open(MtaKind::Postfix, held);
+    let helper = Helper::new(&house.socket());
+    let expected = |flag| HelperError::Failed(format!("postsuper {flag}: it said nothing"));
+    assert_eq!(helper.delete(&id).await, Err(expected("-d")));
+    assert_eq!(helper.release(&id).await, Err(expected("-H")));
+    let house = House::open(
+        MtaKind::Postfix,
+        "echo 'postcat: fatal: open queue file: No such file or directory' >&2; exit 1",
+    );
+    let helper = Helper::new(&house.socket());
+    assert_eq!(
+        helper.delete(&id).await,
+        Err(HelperError::NotHeld(crate::mta::Place::Gone))
+    );
+}
+
+#[tokio::test]
+async fn a_crowd_is_turned_away_and_the_silent_do_no_harm() {
+    let house = House::open(MtaKind::Postfix, "");
+    let mut silent = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        silent.push(house.connect().await);
+    }
+    let helper = Helper::new(&house.socket());
+    let answer = helper.list().await;
+    assert!(matches!(answer, Err(HelperError::Busy(_))), "{answer:?}");
+    drop(silent);
+    // They are noticed one by one.
+    while matches!(helper.list().await, Err(HelperError::Busy(_))) {}
+    assert_eq!(helper.list().await.map(|queue| queue.held), Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn one_that_systemd_started_leaves_when_nobody_comes() {
+    let home = tempfile::tempdir().expect("a directory can be made");
+    let listener = std::os::unix::net::UnixListener::bind(home.path().join("socket"));
+    let entrance = Entrance::inherited(listener.expect("ours"), Duration::from_millis(20));
+    let queue = Queue::new(&QueueSettings::default(), Commands::within(Vec::new()));
+    let keeper = Keeper::new(queue, home.path().to_owned(), Arc::new(Never));
+    keeper.serve(entrance.expect("it listens")).await;
+}
+
+#[tokio::test]
+async fn whoever_is_not_there_is_named() {
+    let helper = Helper::new(Path::new("/nowhere/helper.sock"));
+    let answer = helper.list().await.map_err(|error| error.to_string());
+    let expected = "quarantine.helper_socket: /nowhere/helper.sock: No such file or directory (os error 2); \
+                    is alignd-mta-helper.socket started?";
+    assert_eq!(answer, Err(expected.to_owned()));
+}
