@@ -21,6 +21,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const DAY: UtcDay = UtcDay::from_number(20_779);
@@ -36,6 +37,7 @@ fn main() {
             a_day_comes_to_its_reports();
             what_gets_no_report_is_told();
             others_are_let_be_and_trouble_is_passed_over();
+            a_domain_whose_dns_is_slow_holds_up_nobody();
             kills_repeat_a_step_and_change_nothing();
         }
     }
@@ -54,17 +56,40 @@ impl Clock for At {
 struct AsPublished;
 
 impl Destinations for AsPublished {
-    async fn of(&self, asked: &[Asked]) -> Vec<Vec<Destination>> {
-        let of_one = |asked: &Asked| {
-            let uris = asked.record.record.rua.iter();
-            uris.map(|uri| Destination {
-                uri: uri.clone(),
-                address: uri.strip_prefix("mailto:").map(str::to_owned),
-                standing: Standing::Verified(DAY.begin()),
-            })
-            .collect()
-        };
-        asked.iter().map(of_one).collect()
+    async fn of(&self, asked: &Asked) -> Vec<Destination> {
+        let uris = asked.record.record.rua.iter();
+        uris.map(|uri| Destination {
+            uri: uri.clone(),
+            address: uri.strip_prefix("mailto:").map(str::to_owned),
+            standing: Standing::Verified(DAY.begin()),
+        })
+        .collect()
+    }
+}
+
+/// DNS that says nothing about one domain before it was asked for many others.
+#[derive(Default)]
+struct OneIsSlow {
+    asked: AtomicUsize,
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Destinations for OneIsSlow {
+    async fn of(&self, asked: &Asked) -> Vec<Destination> {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let is_slow = asked.policy_domain == name("d3.example");
+        for turn in 0..10_000_000 {
+            tokio::task::yield_now().await;
+            if !is_slow && turn >= 3 || self.asked.load(Ordering::SeqCst) >= 600 {
+                break;
+            }
+            assert!(turn < 9_999_999, "nobody else is asked for meanwhile");
+        }
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        AsPublished.of(asked).await
     }
 }
 
@@ -103,6 +128,16 @@ fn build(
     directory: &Path,
     settings: &BuildSettings,
     hour: u32,
+    progress: impl FnMut(u64),
+) -> Built {
+    build_to(directory, settings, &AsPublished, hour, progress)
+}
+
+fn build_to(
+    directory: &Path,
+    settings: &BuildSettings,
+    destinations: &impl Destinations,
+    hour: u32,
     mut progress: impl FnMut(u64),
 ) -> Built {
     let (reader, reports) = open(directory);
@@ -116,7 +151,7 @@ fn build(
         settings,
         reader: &reader,
         reports: &reports,
-        destinations: &AsPublished,
+        destinations,
         runtime: runtime.handle(),
         clock: &At(now),
     };
@@ -299,6 +334,30 @@ fn others_are_let_be_and_trouble_is_passed_over() {
     // Later the lease has ended, and that of the domain in trouble too.
     let built = build(directory.path(), &settings, 2, |_| {});
     assert_eq!((built.elsewhere, built.failed, built.reports), (0, 1, 1));
+}
+
+fn a_domain_whose_dns_is_slow_holds_up_nobody() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let bulk = Bulk {
+        messages: 2_000,
+        domains: 1_000,
+        ..small()
+    };
+    bulk::fill(directory.path(), &bulk);
+    let (settings, slow) = (settings(directory.path()), OneIsSlow::default());
+    let built = build_to(directory.path(), &settings, &slow, 1, |_| {});
+    assert_eq!((built.reports, built.messages), (1_000, 2_000));
+    assert_eq!(slow.asked.into_inner(), 1_000);
+    let most = slow.most.into_inner();
+    assert!((2..=128).contains(&most), "{most} at once");
+    // Each got its own answer.
+    let (_, reports) = open(directory.path());
+    for report in all(&reports) {
+        let outbox = reports.outbox_of(report.number).expect("entries");
+        let expected = format!("dmarc@{}", report.head.policy_domain);
+        assert_eq!(outbox[0].address, Some(expected));
+    }
+    println!("build: 1000 of 1000 domains, the look-ups of {most} side by side, one of them slow");
 }
 
 /// Kills a process that builds, at 25 points, always on the same store.

@@ -7,8 +7,9 @@
 //!
 //! Blocks: for a thread of its own. Where reports may go is told by [`Destinations`]. RFC 9990 §3.
 //!
-//! - `write`: rows to a kept report · `preview`: what it would be · `trace`: where a message went
+//! - `ahead`: destinations, looked up meanwhile · `write`: rows to a kept report · `preview`: what it would be · `trace`: where a message went
 
+mod ahead;
 mod preview;
 mod trace;
 mod write;
@@ -17,6 +18,7 @@ pub use preview::{Planned, plan, preview};
 pub use trace::{Traced, Unreported, trace};
 
 use crate::auth::dmarc::DiscoveryMethod;
+use crate::build_report::ahead::Lookups;
 use crate::domain::DomainName;
 use crate::report::aggregate::{Format, Reporter};
 use crate::store::{
@@ -56,11 +58,11 @@ pub struct Asked {
     pub method: DiscoveryMethod,
 }
 
-/// Says where reports go.
-pub trait Destinations {
-    /// The destinations of each domain, in the order asked: of every one at most so many as its record
-    /// has. Empty: its record asks for none any more.
-    fn of(&self, asked: &[Asked]) -> impl Future<Output = Vec<Vec<Destination>>> + Send;
+/// Says where reports go. Asked for many domains side by side, ahead of their turn, from another thread.
+pub trait Destinations: Sync {
+    /// The destinations of a domain, at most so many as its record has. Empty: its record asks for none
+    /// any more. Must end in some seconds.
+    fn of(&self, asked: &Asked) -> impl Future<Output = Vec<Destination>> + Send;
 }
 
 /// What building a day came to.
@@ -129,7 +131,8 @@ pub fn look(reader: &Reader, reports: &Reports, today: UtcDay) -> Result<(), Bui
 }
 
 impl<D: Destinations> Builder<'_, D> {
-    /// Builds what is not covered of a day. The day must be over. `progress` is told after every batch.
+    /// Builds what is not covered of a day. The day must be over. `progress` is told once it is folded and
+    /// after every batch.
     pub fn build_day(
         &self,
         day: UtcDay,
@@ -147,16 +150,24 @@ impl<D: Destinations> Builder<'_, D> {
             domains: domains.len() as u64,
             ..Built::default()
         };
-        let mut rest = domains.as_slice();
-        while !rest.is_empty() {
-            let (batch, others) = rest.split_at(batch_of(rest));
-            rest = others;
-            self.build_batch(day, pending.up_to, batch, &mut folded, &mut built)?;
-            progress(Progress {
-                done: built.domains - others.len() as u64,
-                domains: built.domains,
-            });
-        }
+        progress(Progress {
+            done: 0,
+            domains: built.domains,
+        });
+        ahead::looking_ahead(self, &domains, |mut lookups| {
+            let mut rest = domains.as_slice();
+            while !rest.is_empty() {
+                let (batch, others) = rest.split_at(batch_of(rest));
+                rest = others;
+                let sources = (&mut folded, &mut lookups);
+                self.build_batch(day, pending.up_to, batch, sources, &mut built)?;
+                progress(Progress {
+                    done: built.domains - others.len() as u64,
+                    domains: built.domains,
+                });
+            }
+            Ok::<(), BuildError>(())
+        })?;
         if built.elsewhere == 0 && built.failed == 0 {
             self.reports.close_day(day, pending.up_to)?;
         }
@@ -168,7 +179,7 @@ impl<D: Destinations> Builder<'_, D> {
         day: UtcDay,
         up_to: i64,
         batch: &[DaySummary],
-        folded: &mut Folded<'_>,
+        sources: (&mut Folded<'_>, &mut Lookups<'_>),
         built: &mut Built,
     ) -> Result<(), BuildError> {
         let names: Vec<(DomainName, i64)> = batch
@@ -177,15 +188,17 @@ impl<D: Destinations> Builder<'_, D> {
             .collect();
         let now = self.clock.now();
         let claimed = self.reports.claim(day, &names, now, lease_end(now))?;
-        let mut leased: Vec<(&DaySummary, Lease)> = Vec::with_capacity(batch.len());
-        for (summary, claimed) in batch.iter().zip(claimed) {
-            match claimed {
-                Claimed::Lease(lease) => leased.push((summary, lease)),
-                Claimed::Taken(_) | Claimed::Covered => built.elsewhere += 1,
-            }
-        }
-        let leases: Vec<Lease> = leased.iter().map(|(_, lease)| lease.clone()).collect();
-        let result = self.build_leased(up_to, leased, folded, built);
+        let claimed: Vec<(&DaySummary, Option<Lease>)> = batch
+            .iter()
+            .zip(claimed)
+            .map(|(summary, claimed)| match claimed {
+                Claimed::Lease(lease) => (summary, Some(lease)),
+                Claimed::Taken(_) | Claimed::Covered => (summary, None),
+            })
+            .collect();
+        let leases = claimed.iter().filter_map(|(_, lease)| lease.clone());
+        let leases: Vec<Lease> = leases.collect();
+        let result = self.build_claimed(up_to, claimed, sources, built);
         if result.is_err() {
             // What is kept needs none of them any more; a failure here changes nothing but the wait.
             _ = self.reports.give_back(&leases);
@@ -193,48 +206,41 @@ impl<D: Destinations> Builder<'_, D> {
         result
     }
 
-    fn build_leased(
+    fn build_claimed(
         &self,
         up_to: i64,
-        leased: Vec<(&DaySummary, Lease)>,
-        folded: &mut Folded<'_>,
+        claimed: Vec<(&DaySummary, Option<Lease>)>,
+        (folded, lookups): (&mut Folded<'_>, &mut Lookups<'_>),
         built: &mut Built,
     ) -> Result<(), BuildError> {
-        let mut asked = Vec::new();
-        for (summary, _) in &leased {
-            if came_to(self.settings, summary).is_none() {
-                let record = self.reader.last_record(summary)?;
-                asked.push(Asked {
-                    policy_domain: summary.policy_domain.clone(),
-                    method: record.method,
-                    record,
-                });
-            }
-        }
-        let mut destinations = self
-            .runtime
-            .block_on(self.destinations.of(&asked))
-            .into_iter();
         let mut batch = Batch::default();
-        for (summary, lease) in leased {
-            let (came_to, destinations) = match came_to(self.settings, summary) {
-                Some(dropped) => (dropped, Vec::new()),
-                None => match destinations.next().unwrap_or_default() {
+        for (summary, lease) in claimed {
+            // Whether or not it is ours to build, its turn has come.
+            let found = match came_to(self.settings, summary) {
+                Some(dropped) => Ok((dropped, Vec::new())),
+                None => lookups.next(self).map(|found| match found {
                     some if some.iter().any(is_usable) => (CameTo::Reported, some),
                     _ => (CameTo::NoDestination, Vec::new()),
-                },
+                }),
             };
-            let finished = Finished {
-                lease,
-                up_to,
-                came_to,
-                include: self.settings.include,
-                messages: summary.messages,
-                left_out: summary.left_out,
-                reports: Vec::new(),
-                destinations,
+            let Some(lease) = lease else {
+                built.elsewhere += 1;
+                continue;
             };
-            match self.finish(summary, finished, folded) {
+            let finished = found.and_then(|(came_to, destinations)| {
+                let finished = Finished {
+                    lease,
+                    up_to,
+                    came_to,
+                    include: self.settings.include,
+                    messages: summary.messages,
+                    left_out: summary.left_out,
+                    reports: Vec::new(),
+                    destinations,
+                };
+                self.finish(summary, finished, folded)
+            });
+            match finished {
                 Ok(finished) => batch.add(finished),
                 Err(error) => self.pass_over(summary, error, built)?,
             }

@@ -6,15 +6,18 @@ use crate::build_report::{Asked, Destinations};
 use crate::dns::Resolver;
 use crate::report::destination::named_address;
 use crate::report::period::moment_within;
+use crate::resolver::Deadline;
 use crate::send_report::{Asker, destinations};
 use crate::store::{Destination, Reports, Standing};
 use crate::time::{Period, UtcDay};
-use futures_util::stream::{self, StreamExt};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use tracing::warn;
 
 /// Destinations of one day's reports, from live DNS.
 pub struct LiveDestinations<'r, R> {
-    pub resolver: &'r R,
+    pub resolver: &'r Arc<R>,
     pub reports: &'r Reports,
     pub asker: Asker<'r>,
     /// What the reports are about.
@@ -24,22 +27,14 @@ pub struct LiveDestinations<'r, R> {
 }
 
 impl<R: Resolver> Destinations for LiveDestinations<'_, R> {
-    async fn of(&self, asked: &[Asked]) -> Vec<Vec<Destination>> {
-        // A list, not an iterator: rustc cannot tell that the latter's closure may cross threads.
-        let each: Vec<_> = asked.iter().map(|asked| self.of_one(asked)).collect();
-        stream::iter(each).buffered(AT_ONCE).collect().await
-    }
-}
-
-impl<R: Resolver> LiveDestinations<'_, R> {
-    async fn of_one(&self, asked: &Asked) -> Vec<Destination> {
+    async fn of(&self, asked: &Asked) -> Vec<Destination> {
         let domain = &asked.policy_domain;
         // The same place in the window for the same report, whoever builds it.
         let key = format!("{domain} {}", self.day);
         let send_at = moment_within(self.window, self.asker.now, &key);
         let last = (&asked.record.record, asked.method);
-        let sources = (self.reports, self.resolver);
-        let found = destinations(domain, last, send_at, self.asker, sources.0, sources.1).await;
+        let resolver = Deadline::new(self.resolver.clone(), Instant::now() + LIMIT);
+        let found = destinations(domain, last, send_at, self.asker, self.reports, &resolver).await;
         found.unwrap_or_else(|error| {
             warn!(%domain, %error, "what is known of its destinations cannot be read; asked again later");
             let uris = asked.record.record.rua.iter().take(self.asker.max_destinations);
@@ -53,5 +48,6 @@ impl<R: Resolver> LiveDestinations<'_, R> {
     }
 }
 
-/// Domains that are looked up side by side.
-const AT_ONCE: usize = 32;
+/// How long the look-ups of one domain may take. After that its record as last seen holds, and what is
+/// not verified by then is before it is sent.
+const LIMIT: Duration = Duration::from_secs(10);

@@ -152,7 +152,7 @@ impl<R: Resolver + 'static> Scheduler<R> {
                 reader: &reader,
                 reports: &reports,
                 destinations: &LiveDestinations {
-                    resolver: &*resolver,
+                    resolver: &resolver,
                     reports: &reports,
                     asker: Asker {
                         report_domain: &settings.build.reporter.domain,

@@ -14,6 +14,7 @@ use crate::time::UtcDay;
 use clap::Args;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 
 #[derive(Debug, Args)]
@@ -125,7 +126,8 @@ fn build_day(
     let settings = build_settings(config)?;
     let resolver = {
         let _within = runtime.enter();
-        LiveResolver::new(&config.dns).map_err(|e| Failure::Usage(e.to_string()))?
+        let resolver = LiveResolver::new(&config.dns);
+        Arc::new(resolver.map_err(|error| Failure::Usage(error.to_string()))?)
     };
     let now = now();
     let builder = Builder {

@@ -1,26 +1,54 @@
 //! How long a day's reports take, and how much memory: from verdicts to gzipped reports in the outbox.
 //!
 //! Days are filled by direct insertion. Each is built by a process of its own (this program again), whose
-//! peak memory and CPU time are then the build's. `contrib/bench-reports` says what is run.
+//! peak memory and CPU time are then the build's; where its reports go is asked of DNS that is as slow as
+//! in life (`dns`). The largest day is built a second time beside a milter at work (`meanwhile`).
+//! `contrib/bench-reports` says what is run.
 
-#[path = "../tests/support/bulk.rs"]
+mod dns;
+mod meanwhile;
+
+#[path = "../../tests/support/aside.rs"]
+mod aside;
+#[path = "../../tests/support/bulk.rs"]
 mod bulk;
+#[path = "../chain/corpus.rs"]
+mod corpus;
+#[path = "../../tests/support/dkim_signer.rs"]
+mod dkim_signer;
+#[path = "../../tests/support/loopback.rs"]
+mod loopback;
+#[path = "../chain/mta.rs"]
+mod mta;
+#[path = "../../tests/support/nsd.rs"]
+mod nsd;
+#[path = "../../tests/support/signal.rs"]
+mod signal;
+#[path = "../../tests/support/wait.rs"]
+mod wait;
 
-use alignd::build_report::{Asked, BuildSettings, Builder, Destinations, look, preview};
+use alignd::build_report::{BuildSettings, Builder, look, preview};
 use alignd::domain::DomainName;
 use alignd::report::aggregate::{Format, Reporter};
-use alignd::store::{Destination, Include, Reader, Reports, Standing, StoreSettings};
-use alignd::time::{Clock, Timestamp, UtcDay};
+use alignd::schedule::LiveDestinations;
+use alignd::send_report::Asker;
+use alignd::store::{Include, Reader, Reports, StoreSettings};
+use alignd::time::{Clock, Period, Timestamp, UtcDay};
 use bulk::Bulk;
+use dns::{DEAD, Distant, LATENCY};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use meanwhile::Milter;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 const DAY: UtcDay = UtcDay::from_number(20_779);
 /// Mail::DMARC runs beside days of at most this many messages: its time grows with their square.
 const BESIDE: u64 = 10_000;
+/// How long the milter is watched without a build.
+const ALONE: Duration = Duration::from_secs(30);
 const PART: &str = "ALIGND_BENCH_REPORTS_PART";
 const PLACE: &str = "ALIGND_BENCH_REPORTS_PLACE";
 
@@ -33,7 +61,8 @@ fn main() {
     }
 }
 
-/// Words on the command line: messages:domains, such as 100000:1000.
+/// Words on the command line: messages:domains, such as 100000:1000; `--meanwhile` for a milter at work
+/// beside the last one.
 fn bench() {
     let asked: Vec<String> = std::env::args()
         .skip(1)
@@ -44,7 +73,12 @@ fn bench() {
     } else {
         asked
     };
-    for day in days {
+    println!(
+        "DNS in memory: {} ms an answer, none at all for one domain in {DEAD}",
+        LATENCY.as_millis()
+    );
+    let meanwhile = std::env::args().any(|word| word == "--meanwhile");
+    for (nth, day) in days.iter().enumerate() {
         let (messages, domains) = day.split_once(':').expect("messages:domains");
         let bulk = Bulk {
             day: DAY,
@@ -67,14 +101,52 @@ fn bench() {
             mail_dmarc(directory.path());
         }
         for part in ["largest", "build"] {
-            let status = Command::new(std::env::current_exe().expect("our own path"))
-                .env(PART, part)
-                .env(PLACE, directory.path())
-                .status()
-                .expect("starts itself");
-            assert!(status.success(), "{part}: {status}");
+            let status = ourselves(part, directory.path()).wait();
+            assert!(status.expect("our child").success(), "{part}");
+        }
+        if meanwhile && nth + 1 == days.len() {
+            beside_the_milter(directory.path());
         }
     }
+}
+
+fn ourselves(part: &str, place: &Path) -> Child {
+    Command::new(std::env::current_exe().expect("our own path"))
+        .env(PART, part)
+        .env(PLACE, place)
+        .spawn()
+        .expect("starts itself")
+}
+
+/// The same day again, while mail comes in.
+fn beside_the_milter(directory: &Path) {
+    for file in ["reports.db", "reports.db-wal", "reports.db-shm"] {
+        // The last ones go with their database.
+        _ = std::fs::remove_file(directory.join(file));
+    }
+    let milter = Milter::start(directory);
+    milter.introduce();
+    let for_so_long = |duration: Duration| {
+        let began = Instant::now();
+        milter.send(move || began.elapsed() > duration)
+    };
+    for_so_long(Duration::from_secs(10));
+    let before = for_so_long(ALONE);
+    before.tell("alone");
+    let build = Mutex::new(ourselves("build", directory));
+    let over = || {
+        let ended = build.lock().expect("nobody panics with it").try_wait();
+        ended.expect("our child").is_some()
+    };
+    let beside = milter.send(over);
+    beside.tell("beside the build");
+    let after = for_so_long(ALONE);
+    after.tell("alone again");
+    let alone = (before.end_p99() + after.end_p99()) / 2.0;
+    println!(
+        "    p99 at the end of the message: {:.2} times that alone",
+        beside.end_p99() / alone
+    );
 }
 
 /// Mail::DMARC on the same messages, unless it is not unpacked.
@@ -99,7 +171,7 @@ fn mail_dmarc(directory: &Path) {
         command.arg("-I").arg(tree.join(library));
     }
     let status = command
-        .arg(root.join("benches/reports_mail_dmarc.pl"))
+        .arg(root.join("benches/reports/mail_dmarc.pl"))
         .arg(directory)
         .arg(&messages)
         .env("LD_LIBRARY_PATH", tree.join("lib/x86_64-linux-gnu"))
@@ -142,24 +214,6 @@ impl Clock for Now {
     }
 }
 
-/// Everything goes where the record says: what DNS takes is not ours.
-struct AsPublished;
-
-impl Destinations for AsPublished {
-    async fn of(&self, asked: &[Asked]) -> Vec<Vec<Destination>> {
-        let of_one = |asked: &Asked| {
-            let uris = asked.record.record.rua.iter();
-            uris.map(|uri| Destination {
-                uri: uri.clone(),
-                address: uri.strip_prefix("mailto:").map(str::to_owned),
-                standing: Standing::Verified(DAY.begin()),
-            })
-            .collect()
-        };
-        asked.iter().map(of_one).collect()
-    }
-}
-
 fn settings(directory: &Path) -> BuildSettings {
     let domain = DomainName::parse("reports.example").expect("a domain");
     BuildSettings {
@@ -187,16 +241,33 @@ fn build(directory: &Path) {
     };
     let reports = Reports::open(&store, Now.now()).expect("opens");
     let reader = Reader::open(directory).expect("a reader");
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
         .build()
         .expect("a runtime");
     look(&reader, &reports, DAY).expect("looks");
     let looked = started.elapsed();
+    let (settings, now) = (settings(directory), Now.now());
+    let destinations = LiveDestinations {
+        resolver: &Arc::new(Distant),
+        reports: &reports,
+        asker: Asker {
+            report_domain: &settings.reporter.domain,
+            max_destinations: 10,
+            now,
+        },
+        day: DAY,
+        window: Period {
+            begin: now,
+            end: now.plus_micros(4 * 3_600_000_000),
+        },
+    };
     let builder = Builder {
-        settings: &settings(directory),
+        settings: &settings,
         reader: &reader,
         reports: &reports,
-        destinations: &AsPublished,
+        destinations: &destinations,
         runtime: runtime.handle(),
         clock: &Now,
     };
@@ -206,17 +277,22 @@ fn build(directory: &Path) {
             folded.get_or_insert(started.elapsed());
         })
         .expect("builds");
+    let (took, looked) = (started.elapsed().as_secs_f64(), looked.as_secs_f64());
+    let first = folded.unwrap_or_default().as_secs_f64();
     println!(
-        "  all: {} reports of {} messages in {} rows, {:.2} s ({:.2} s to look, {:.2} s to the first), \
+        "  all: {} reports of {} messages in {} rows, {took:.2} s ({looked:.2} s to look, {first:.2} s till all is folded), \
          {:.1} s of CPU, {} MiB peak",
         built.reports,
         built.messages,
         built.rows,
-        started.elapsed().as_secs_f64(),
-        looked.as_secs_f64(),
-        folded.unwrap_or_default().as_secs_f64(),
         cpu_seconds(),
         peak_mib()
+    );
+    println!(
+        "       {:.1} us a message to look and fold, then {:.2} ms a report, {:.1} us a row",
+        first * 1e6 / built.messages as f64,
+        (took - first) * 1e3 / built.reports as f64,
+        (took - first) * 1e6 / built.rows as f64
     );
 }
 
