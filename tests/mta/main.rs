@@ -1,6 +1,7 @@
 //! alignd behind a real Postfix and a real Sendmail, from the SMTP client to the delivered mail and the
 //! stored verdict. Each test has an MTA, a DNS server and an alignd of its own, so they run in any order.
 
+mod bounces;
 mod chain;
 mod delivery;
 mod demo;
