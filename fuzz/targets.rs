@@ -18,7 +18,9 @@ use alignd::domain::DomainName;
 use alignd::message::HeaderField;
 use alignd::message::authentication_results::{Field, claim};
 use alignd::message::author::{Author, author};
+use alignd::message::dsn::{self, Notice};
 use alignd::message::identifiers;
+use alignd::message::mime;
 use alignd::message::parse::Message;
 use alignd::message::received::client_behind;
 use alignd::time::Timestamp;
@@ -127,6 +129,37 @@ pub fn zone_file(data: &[u8]) {
         assert!(error.line >= 1 && !error.problem.is_empty());
     }
 }
+
+/// A message is split into parts: not more than it has room for, nothing in them that is not in it.
+pub fn mime(data: &[u8]) {
+    let message = Message::parse(data);
+    let parts = mime::parts(&message);
+    assert!(parts.len() <= 50);
+    let octets: usize = parts.iter().map(|part| part.body.len()).sum();
+    assert!(octets <= message.body.len(), "{octets} octets");
+    for part in parts {
+        let media = part.content_type.media;
+        assert!(media.contains('/') && !media.contains(|c: char| c.is_ascii_uppercase()));
+    }
+}
+
+/// What a bounce says of its mail is one printable line.
+pub fn dsn(data: &[u8]) {
+    // As a whole message, and as the status of one that is a notification for certain.
+    let status = [STATUS, data].concat();
+    for message in [data, &status] {
+        match dsn::read(&Message::parse(message)) {
+            Notice::Permanent(said) | Notice::Temporary(said) => {
+                assert!(said.chars().count() <= 300);
+                assert!(!said.contains(char::is_control), "{said:?}");
+            }
+            Notice::Delivered | Notice::NotADsn => {}
+        }
+    }
+}
+
+const STATUS: &[u8] =
+    b"Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example\r\n\r\n";
 
 /// A whole message is evaluated to a conclusion, however it is split.
 pub fn whole_message(data: &[u8]) {

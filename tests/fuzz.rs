@@ -259,6 +259,51 @@ fn zone_file() {
 }
 
 #[test]
+fn mime() {
+    let pieces = [
+        "Content-Type: multipart/mixed; boundary=b\r\n",
+        "Content-Type: multipart/report;\r\n boundary=\"c d\"\r\n",
+        "Content-Type: text/plain; charset=utf-8\r\n",
+        "Content-Transfer-Encoding: base64\r\n",
+        "Content-Transfer-Encoding: quoted-printable\r\n",
+        "\r\n",
+        "\n",
+        "--b\r\n",
+        "--c d\n",
+        "--b--\r\n",
+        "--c d-- \n",
+        "QWN0aW9uOiBmYWlsZWQK=",
+        "=41=\r\n=4x",
+        "text\r\n",
+    ];
+    fuzz("mime", targets::mime, &pieces);
+}
+
+#[test]
+fn dsn() {
+    let pieces = [
+        "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\n",
+        "Content-Type: message/delivery-status\r\n\r\n",
+        "Content-Transfer-Encoding: quoted-printable\r\n",
+        "X-Failed-Recipients: a@b.example\r\n",
+        "Reporting-MTA: dns; m\r\n",
+        "\r\n\r\n",
+        "\n\n",
+        "Action: failed\r\n",
+        "Action: delayed (for now)\n",
+        "Status: 5.1.1\r\n",
+        "Status: 4.",
+        "Diagnostic-Code: smtp; 550 5.1.1 <a@b>:\r\n unknown\r\n",
+        "Hi. This is the ",
+        "the following addresses had permanent fatal error",
+        "#5.1.1 550 no",
+        "--b--\r\n",
+        "\u{1b}[31m\u{85}\t",
+    ];
+    fuzz("dsn", targets::dsn, &pieces);
+}
+
+#[test]
 fn whole_message() {
     let pieces = [
         "From: a@s.example\r\n",
