@@ -1,7 +1,7 @@
 //! Canonicalization, RFC 6376 §3.4: what may change under way without breaking a signature.
 //!
 //! Owns both algorithms for header fields and both for bodies. Bodies come in pieces, split anywhere,
-//! and go out to a sink in pieces; what is held back between two pieces is three flags and a counter.
+//! and go out to a sink in pieces; what is held back between two pieces is two flags and a counter.
 //!
 //! Lines end with CRLF and with nothing else: RFC 6376 §3.4 "assumes that the message is already in
 //! 'network normal' format". A CR or LF alone is an octet like any other. Guessing (LF counts as
@@ -28,10 +28,19 @@ pub struct BodyCanon {
     canon: Canon,
     /// Line ends held back: they count only if something follows.
     line_ends: u64,
-    /// White space held back: one space if something follows on the line (relaxed).
-    space: bool,
     /// The last octet was a CR, and the next one says what it means.
     cr: bool,
+    /// White space at the end of the last piece, of which the next one says whether it counts (relaxed).
+    space: Option<Space>,
+}
+
+/// What a piece ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Space {
+    /// White space: one space, if something else follows on the line.
+    Bare,
+    /// White space and a CR, perhaps the first half of a line end.
+    BeforeCr,
 }
 
 impl Canon {
@@ -86,21 +95,24 @@ impl BodyCanon {
         Self {
             canon,
             line_ends: 0,
-            space: false,
             cr: false,
+            space: None,
         }
     }
 
     /// Takes the next piece of the body.
     pub fn update(&mut self, chunk: &[u8], sink: &mut impl Sink) {
         match self.canon {
-            Canon::Simple => self.update_simple(chunk, sink),
-            Canon::Relaxed => self.update_relaxed(chunk, sink),
+            Canon::Simple => self.pass(chunk, sink),
+            Canon::Relaxed => self.squeeze(chunk, sink),
         }
     }
 
     /// The body is over.
     pub fn finish(mut self, sink: &mut impl Sink) {
+        if self.space == Some(Space::BeforeCr) {
+            self.pass(b" \r", sink);
+        }
         if self.cr {
             self.release(sink);
             sink.push(b"\r");
@@ -114,14 +126,14 @@ impl BodyCanon {
         }
     }
 
-    /// §3.4.3: all but the line ends at the end of a piece goes through as it is.
-    fn update_simple(&mut self, chunk: &[u8], sink: &mut impl Sink) {
-        let Some(first) = chunk.first() else { return };
-        let mut rest = chunk;
+    /// §3.4.3, and the last step of §3.4.4: all but the line ends at the end goes through as it is.
+    fn pass(&mut self, piece: &[u8], sink: &mut impl Sink) {
+        let Some(first) = piece.first() else { return };
+        let mut rest = piece;
         if std::mem::take(&mut self.cr) {
             if *first == b'\n' {
                 self.line_ends = self.line_ends.saturating_add(1);
-                rest = chunk.get(1..).unwrap_or_default();
+                rest = piece.get(1..).unwrap_or_default();
             } else {
                 self.release(sink);
                 sink.push(b"\r");
@@ -143,77 +155,148 @@ impl BodyCanon {
         self.line_ends = self.line_ends.saturating_add(trailing);
     }
 
-    fn update_relaxed(&mut self, chunk: &[u8], sink: &mut impl Sink) {
-        let mut rest = chunk;
-        if self.cr && !chunk.is_empty() {
-            self.cr = false;
-            match chunk {
-                [b'\n', tail @ ..] => {
-                    self.end_line();
-                    rest = tail;
-                }
-                _ => {
-                    self.release(sink);
-                    sink.push(b"\r");
-                }
+    /// §3.4.4: "Ignore all whitespace at the end of lines" and "Reduce all sequences of WSP within a line
+    /// to a single SP character". Of each sequence the last octet stays, unless a line end follows: two
+    /// octets of context say so, and most blocks need no change.
+    fn squeeze(&mut self, chunk: &[u8], sink: &mut impl Sink) {
+        let (mut rest, mut clean) = (self.settle_space(chunk, sink), 0);
+        while let Some(ahead) = rest.get(clean..)
+            && let Some(block) = Block::at(ahead)
+        {
+            if block.is_clean() {
+                clean += BLOCK;
+                continue;
             }
+            let (unchanged, _) = rest.split_at_checked(clean).unwrap_or((rest, &[]));
+            self.pass(unchanged, sink);
+            let (squeezed, length) = block.squeezed();
+            self.pass(squeezed.get(..length).unwrap_or_default(), sink);
+            rest = ahead.get(BLOCK..).unwrap_or_default();
+            clean = 0;
         }
-        loop {
-            rest = match rest {
-                [] => return,
-                [b' ' | b'\t', tail @ ..] => {
-                    self.space = true;
-                    tail.get(white_space(tail)..).unwrap_or_default()
-                }
-                [b'\r', b'\n', tail @ ..] => {
-                    self.end_line();
-                    tail
-                }
-                [b'\r'] => {
-                    self.cr = true;
-                    return;
-                }
-                [_, tail @ ..] => {
-                    self.release(sink);
-                    let length = 1 + unchanged(tail);
-                    let (run, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-                    sink.push(run);
-                    tail
-                }
-            };
-        }
+        let (unchanged, end) = rest.split_at_checked(clean).unwrap_or((rest, &[]));
+        self.pass(unchanged, sink);
+        self.squeeze_end(end, sink);
     }
 
-    /// §3.4.4: "Ignore all whitespace at the end of lines."
-    fn end_line(&mut self) {
-        self.space = false;
-        self.line_ends = self.line_ends.saturating_add(1);
+    /// What the last piece ended with, now that the next octets are here; returns those still to be done.
+    fn settle_space<'c>(&mut self, chunk: &'c [u8], sink: &mut impl Sink) -> &'c [u8] {
+        match (self.space, chunk) {
+            (None, _) | (_, []) => return chunk,
+            (Some(Space::Bare), [b'\r']) => {
+                self.space = Some(Space::BeforeCr);
+                return &[];
+            }
+            (Some(Space::Bare), [b' ' | b'\t', ..] | [b'\r', b'\n', ..]) => {}
+            (Some(Space::Bare), _) => self.pass(b" ", sink),
+            (Some(Space::BeforeCr), [b'\n', ..]) => self.pass(b"\r", sink),
+            (Some(Space::BeforeCr), _) => self.pass(b" \r", sink),
+        }
+        self.space = None;
+        chunk
+    }
+
+    /// As blocks, for what is shorter than one with its context.
+    fn squeeze_end(&mut self, end: &[u8], sink: &mut impl Sink) {
+        let (mut rest, mut squeezed, mut length) = (end, [0; BLOCK + CONTEXT], 0);
+        while let Some((&octet, after)) = rest.split_first() {
+            let stays = match after {
+                _ if !is_space(octet) => true,
+                [] | [b'\r'] => {
+                    self.space = Some(match after {
+                        [] => Space::Bare,
+                        _ => Space::BeforeCr,
+                    });
+                    break;
+                }
+                [b, ..] if is_space(*b) => false,
+                [b'\r', b'\n', ..] => false,
+                _ => true,
+            };
+            if let Some(place) = squeezed.get_mut(length)
+                && stays
+            {
+                *place = without_tab(octet);
+                length += 1;
+            }
+            rest = after;
+        }
+        self.pass(squeezed.get(..length).unwrap_or_default(), sink);
     }
 
     /// Something follows: what was held back counts.
     fn release(&mut self, sink: &mut impl Sink) {
         const MOST: u64 = LINE_ENDS as u64;
-        while self.line_ends > MOST {
-            sink.push(&HELD_BACK[..LINE_ENDS * 2]);
-            self.line_ends -= MOST;
+        while self.line_ends > 0 {
+            let ends = self.line_ends.min(MOST);
+            sink.push(HELD_BACK.get(..ends as usize * 2).unwrap_or_default());
+            self.line_ends -= ends;
         }
-        // Line ends and space stand together in `HELD_BACK`, so that they go in one piece.
-        let start = (LINE_ENDS - self.line_ends as usize) * 2;
-        let end = LINE_ENDS * 2 + usize::from(self.space);
-        if start < end {
-            sink.push(HELD_BACK.get(start..end).unwrap_or_default());
-        }
-        self.line_ends = 0;
-        self.space = false;
     }
 }
 
-fn white_space(octets: &[u8]) -> usize {
-    let is_wsp = |octet: &&u8| matches!(octet, b' ' | b'\t');
-    octets.iter().take_while(is_wsp).count()
+/// Some octets of a body, and the same shifted by one and by two: each octet's context.
+struct Block<'a> {
+    octets: &'a [u8; BLOCK],
+    next: &'a [u8; BLOCK],
+    second: &'a [u8; BLOCK],
 }
 
-/// How many octets from the start go through `relaxed` unchanged, whatever follows them, given that
+impl<'a> Block<'a> {
+    /// The block that `octets` begin with; `None` when they are too few.
+    fn at(octets: &'a [u8]) -> Option<Self> {
+        Some(Self {
+            octets: octets.first_chunk()?,
+            next: octets.get(1..)?.first_chunk()?,
+            second: octets.get(2..)?.first_chunk()?,
+        })
+    }
+
+    /// Whether it stays as it is. Looks at all octets whatever they are, which the compiler does with
+    /// vector instructions, as in `squeezed`.
+    fn is_clean(&self) -> bool {
+        let mut dirty = false;
+        for ((a, b), c) in self.octets.iter().zip(self.next).zip(self.second) {
+            dirty |= (*a == b'\t') | is_dropped(*a, *b, *c);
+        }
+        !dirty
+    }
+
+    /// What is left of it, and its length.
+    fn squeezed(&self) -> ([u8; BLOCK], usize) {
+        let mut stays = [0_u8; BLOCK];
+        let context = self.octets.iter().zip(self.next).zip(self.second);
+        for (stays, ((a, b), c)) in stays.iter_mut().zip(context) {
+            *stays = u8::from(!is_dropped(*a, *b, *c));
+        }
+        let (mut left, mut length) = ([0_u8; BLOCK], 0_usize);
+        for (octet, stays) in self.octets.iter().zip(stays) {
+            // Never beyond the block: the mask only has the compiler see it. An octet that doesn't stay is
+            // overwritten by the next.
+            left[length & (BLOCK - 1)] = without_tab(*octet);
+            length += usize::from(stays);
+        }
+        (left, length)
+    }
+}
+
+/// Whether `a`, followed by `b` and `c`, is white space that counts for nothing. Without branches.
+#[inline(always)]
+fn is_dropped(a: u8, b: u8, c: u8) -> bool {
+    is_space(a) & (is_space(b) | ((b == b'\r') & (c == b'\n')))
+}
+
+#[inline(always)]
+fn is_space(octet: u8) -> bool {
+    (octet == b' ') | (octet == b'\t')
+}
+
+#[inline(always)]
+fn without_tab(octet: u8) -> u8 {
+    if octet == b'\t' { b' ' } else { octet }
+}
+
+/// How many octets of a field go through `relaxed` unchanged from the start, whatever follows them, given that
 /// the octet before them did. Looks at blocks, which the compiler does with vector instructions: small
 /// ones while the end may be near, large ones where it isn't (most of a body is clean), then singly.
 fn unchanged(octets: &[u8]) -> usize {
@@ -259,22 +342,23 @@ fn is_clean<const N: usize>(octets: &[u8]) -> bool {
 /// left to the slow path, as is a CR alone. Without branches, so that it can be done many at a time.
 #[inline(always)]
 fn changes(a: u8, b: u8, c: u8) -> bool {
-    let is_space = |x: u8| (x == b' ') | (x == b'\t');
     (a == b'\t')
         | ((a == b' ') & (is_space(b) | (b == b'\r')))
         | ((a == b'\r') & ((b != b'\n') | is_space(c) | (c == b'\r')))
 }
 
+/// Octets of a body looked at together, a power of two, and how many more say what becomes of them.
+const BLOCK: usize = 64;
+const CONTEXT: usize = 2;
 const SMALL: usize = 16;
 const LARGE: usize = 64;
 const CRLF: &[u8] = b"\r\n";
 /// Line ends that go out in one piece.
 const LINE_ENDS: usize = 256;
 const HELD_BACK: &[u8] = &{
-    let mut text = [b' '; LINE_ENDS * 2 + 1];
+    let mut text = [b'\r'; LINE_ENDS * 2];
     let mut at = 0;
     while at < LINE_ENDS {
-        text[at * 2] = b'\r';
         text[at * 2 + 1] = b'\n';
         at += 1;
     }
