@@ -195,23 +195,52 @@ impl<R: Resolver + 'static> Conversation<R> {
         if let Stage::Transaction(transaction) = &mut self.stage {
             let path = path.map(CStr::to_string_lossy).unwrap_or_default();
             transaction.rcpt(&path);
+            self.header_may_come();
         }
     }
 
     fn data(&mut self, macros: &Macros) {
         if let Stage::Transaction(transaction) = &mut self.stage {
             transaction.queue_id(|| text(macros, c"i"));
+            self.header_may_come();
         }
     }
 
+    /// A field that didn't go past indymilter.
     fn header(&mut self, name: &CStr, value: &CStr) {
+        self.take_fields();
         let value = self.negotiated.with_leading_space(value.to_bytes());
         if let Stage::Transaction(transaction) = &mut self.stage {
             transaction.header(name.to_bytes(), &value);
+            self.header_may_come();
+        }
+    }
+
+    /// Fields that the MTA wants no reply to need not pass through indymilter's tasks one by one.
+    fn header_may_come(&self) {
+        if self
+            .negotiated
+            .options()
+            .contains(ProtoOpts::NOREPLY_HEADER)
+        {
+            self.link.want_fields();
+        }
+    }
+
+    /// Takes the fields that went past indymilter.
+    fn take_fields(&mut self) {
+        let fields = self.link.take_fields();
+        if let Stage::Transaction(transaction) = &mut self.stage {
+            let mut texts = fields.split(|octet| *octet == 0);
+            while let (Some(name), Some(value)) = (texts.next(), texts.next()) {
+                let value = self.negotiated.with_leading_space(value);
+                transaction.header(name, &value);
+            }
         }
     }
 
     fn end_of_header(&mut self) {
+        self.take_fields();
         // While the stage is away, a panic finds nothing half done.
         self.stage = match std::mem::replace(&mut self.stage, Stage::Broken) {
             Stage::Transaction(transaction) => {
@@ -241,6 +270,7 @@ impl<R: Resolver + 'static> Conversation<R> {
 
     /// The message in hand, if there is one, ends without an answer of ours.
     fn give_up(&mut self, at: &'static str) {
+        drop(self.link.take_fields());
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Idle => {}
             Stage::Transaction(_) | Stage::Reading(_) | Stage::Broken => {

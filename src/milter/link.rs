@@ -54,6 +54,10 @@ pub struct Link {
     replies_to_body: AtomicBool,
     answering: AtomicBool,
     on_answer: Mutex<Option<OnAnswer>>,
+    /// The next commands may be header fields of the message in hand, to which no reply is wanted.
+    wants_fields: AtomicBool,
+    /// Payloads of header field packets, one behind the other, until a callback takes them.
+    fields: Mutex<Vec<u8>>,
 }
 
 impl Link {
@@ -65,6 +69,8 @@ impl Link {
             replies_to_body: AtomicBool::new(true),
             answering: AtomicBool::new(false),
             on_answer: Mutex::new(None),
+            wants_fields: AtomicBool::new(false),
+            fields: Mutex::default(),
         }
     }
 
@@ -100,6 +106,38 @@ impl Link {
     /// From the stream: the packet of a command has begun.
     pub fn command_began(&self, kind: u8) {
         self.command.store(kind, Ordering::Relaxed);
+        // After any other command its callback must say so anew: only then has indymilter let it pass.
+        if kind != packet::MACROS {
+            self.wants_fields.store(false, Ordering::Release);
+        }
+    }
+
+    /// From a callback: header fields may come next, and none of them gets a reply.
+    pub fn want_fields(&self) {
+        self.wants_fields.store(true, Ordering::Release);
+    }
+
+    pub fn wants_fields(&self) -> bool {
+        self.wants_fields.load(Ordering::Acquire)
+    }
+
+    /// From the stream: the payload of a header field's packet, as `packet::field_front` finds it. False
+    /// when there is no room: it goes to the callbacks, which take the others first.
+    pub fn keep_field(&self, payload: &[u8]) -> bool {
+        let mut fields = self.fields();
+        let room = MAX_FIELDS.saturating_sub(fields.len()) >= payload.len();
+        if room {
+            if fields.capacity() == 0 {
+                fields.reserve(USUAL_FIELDS);
+            }
+            fields.extend_from_slice(payload);
+        }
+        room
+    }
+
+    /// The fields that have gone past the callbacks so far, in their order.
+    pub fn take_fields(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.fields())
     }
 
     /// It was agreed that body packets get no reply.
@@ -146,6 +184,10 @@ impl Link {
             left(Fate::Lost);
         }
         self.phase.send_replace(Phase::Closed);
+    }
+
+    fn fields(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.fields.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pending(&self) -> MutexGuard<'_, Option<OnAnswer>> {
@@ -283,3 +325,9 @@ impl AsRawFd for Socket {
 fn would_block<T>(result: &io::Result<T>) -> bool {
     matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
+
+/// Octets of header fields that wait for a callback.
+const MAX_FIELDS: usize = 64 * 1024;
+
+/// What the header of most mail fits into.
+const USUAL_FIELDS: usize = 6 * 1024;

@@ -1,7 +1,7 @@
 //! Packets of the milter protocol as octets in a stream: where one ends, and what kind it is.
 //!
 //! Owns the framing (four octets of length, one of kind, the rest), the kinds that the stream must tell
-//! apart, and the mending of packets that MTAs send and indymilter doesn't take. What else is in a
+//! apart, which packets are plain header fields, and the mending of packets that MTAs send and indymilter doesn't take. What else is in a
 //! packet is indymilter's.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -113,6 +113,36 @@ pub fn front(octets: &[u8]) -> Front {
     }
 }
 
+/// A packet with a header field, at the front of what was read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FieldFront<'p> {
+    /// More of it is needed.
+    Unknown,
+    /// Its payload: name and value, a NUL behind each.
+    Field(&'p [u8]),
+    /// Something else, a field of unusual size, or nothing that is one: indymilter's.
+    Other,
+}
+
+/// Whether `octets` begin with a header field as MTAs send them.
+pub fn field_front(octets: &[u8]) -> FieldFront<'_> {
+    let Some(([a, b, c, d, b'L'], rest)) = octets.split_first_chunk::<HEADER>() else {
+        return FieldFront::Other;
+    };
+    let length = (u32::from_be_bytes([*a, *b, *c, *d]) as usize).saturating_sub(1);
+    if length > MAX_FIELD {
+        return FieldFront::Other;
+    }
+    let Some(payload) = rest.get(..length) else {
+        return FieldFront::Unknown;
+    };
+    let mut texts = payload.split(|octet| *octet == 0);
+    match [texts.next(), texts.next(), texts.next(), texts.next()] {
+        [Some([_, ..]), Some(_), Some([]), None] => FieldFront::Field(payload),
+        _ => FieldFront::Other,
+    }
+}
+
 /// Octets of the longest packet of this kind, its kind left out.
 fn max_payload(kind: u8) -> usize {
     match kind {
@@ -157,6 +187,9 @@ pub fn packet(kind: u8, payload: &[u8]) -> Vec<u8> {
 /// A command that carries the end of the message.
 pub const END_OF_MESSAGE: u8 = b'E';
 
+/// Macros for the command that follows.
+pub const MACROS: u8 = b'D';
+
 /// The reply that nothing is to be said.
 pub const CONTINUE: u8 = b'c';
 
@@ -174,7 +207,8 @@ pub fn is_final(kind: u8) -> bool {
     matches!(kind, b'a' | b'c' | b'd' | b'r' | b't' | b'y')
 }
 
-const HEADER: usize = 5;
+/// Length and kind of every packet.
+pub const HEADER: usize = 5;
 
 /// A header field, a chunk of the body: indymilter takes no more; Postfix and Sendmail send 64 KiB at most.
 const MAX_CONTENT: usize = 1024 * 1024 - 1;
@@ -185,6 +219,9 @@ const MAX_COMMAND: usize = 16 * 1024;
 
 /// Those we ask for, and those that are sent unasked, take far less.
 const MAX_MACROS: usize = 4 * 1024;
+
+/// A field of usual size; they are read in one piece.
+const MAX_FIELD: usize = 4 * 1024;
 
 /// A host name and an address.
 const MAX_CONNECT: usize = 2 * 1024;
@@ -211,6 +248,38 @@ mod tests {
             }
         }
         found
+    }
+
+    #[test]
+    fn plain_fields_are_told_from_what_indymilter_must_see() {
+        let long = [b"X\0", &vec![b'x'; 5_000][..], b"\0"].concat();
+        for (payload, expected) in [
+            (&b"From\0 a@b.example\0"[..], true),
+            (b"From\0\0", true),
+            (b"", false),
+            (b"\0x\0", false),
+            (b"From\0x", false),
+            (b"From\0", false),
+            (b"From\0x\0y\0", false),
+            (&long, false),
+        ] {
+            let whole = packet(b'L', payload);
+            let found = field_front(&whole);
+            let expected = match expected {
+                true => FieldFront::Field(payload),
+                false => FieldFront::Other,
+            };
+            assert_eq!(found, expected, "{payload:?}");
+        }
+        for (octets, expected) in [
+            (&b"\0\0"[..], FieldFront::Other),
+            (b"\0\0\0\x05L", FieldFront::Unknown),
+            (b"\0\0\0\x05LA\0B", FieldFront::Unknown),
+            (b"\0\0\0\x05LA\0B\0rest", FieldFront::Field(b"A\0B\0")),
+            (b"\0\0\0\x05BA\0B\0", FieldFront::Other),
+        ] {
+            assert_eq!(field_front(octets), expected, "{octets:?}");
+        }
     }
 
     #[test]

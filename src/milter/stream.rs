@@ -3,10 +3,12 @@
 //! Owns when octets go out: the changes of a message stay here until the final reply joins them, so
 //! that the whole answer is one write; everything else, progress above all, goes out at once. Hands
 //! indymilter one packet at a time, so that the link always knows the command being handled, and none
-//! that it would end the session over without need. Tells the link whether an answer was written.
+//! that it would end the session over without need. Header fields, two thirds of all packets, go past it
+//! where nobody waits for a reply to them. Tells the link whether an answer was written.
 
 use super::link::{Fate, Link};
-use super::packet::{CONTINUE, Framer, Front, front, is_change, is_final, packet};
+use super::packet::{CONTINUE, FieldFront, Framer, Front, HEADER, field_front};
+use super::packet::{front, is_change, is_final, packet};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -73,6 +75,17 @@ impl MtaStream {
             // A reply that is owed goes out before anything else is taken.
             ready!(self.poll_owed(cx))?;
             let waiting = self.incoming.get(self.handed..).unwrap_or_default();
+            if self.link.wants_fields() {
+                match field_front(waiting) {
+                    FieldFront::Unknown => return Poll::Ready(Ok(false)),
+                    FieldFront::Field(payload) if self.link.keep_field(payload) => {
+                        let octets = HEADER.saturating_add(payload.len());
+                        self.handed = self.handed.saturating_add(octets);
+                        continue;
+                    }
+                    FieldFront::Field(_) | FieldFront::Other => {}
+                }
+            }
             match front(waiting) {
                 Front::Unknown => return Poll::Ready(Ok(false)),
                 Front::Fine => return Poll::Ready(Ok(true)),
@@ -87,7 +100,7 @@ impl MtaStream {
                 }
                 Front::Idle(octets) => self.handed = self.handed.saturating_add(octets),
                 Front::EmptyBody => {
-                    self.handed = self.handed.saturating_add(EMPTY_PACKET);
+                    self.handed = self.handed.saturating_add(HEADER);
                     self.owed = self.link.replies_to_body();
                 }
             }
@@ -247,9 +260,6 @@ impl Drop for MtaStream {
 
 /// Octets read at once: a header of usual size in one system call.
 const READ_BUFFER: usize = 8 * 1024;
-
-/// Length and kind.
-const EMPTY_PACKET: usize = 5;
 
 /// Octets of changes that wait for their final reply; beyond it they go out early.
 const MAX_HELD: usize = 256 * 1024;

@@ -175,6 +175,24 @@ async fn forged_results_are_removed_from_the_highest_place_down() {
 }
 
 #[tokio::test]
+async fn long_fields_among_short_ones_keep_their_places() {
+    let long = format!(" other.example; spf=pass ({})", "x".repeat(20_000));
+    let forged = format!(" mx.test; spf=pass ({})", "x".repeat(20_000));
+    let mut mail = Mail::plain("<a@good.example>").field("Authentication-Results", "mx.test; none");
+    for value in [&long, " mx.test; none", &forged, " other.example; none"] {
+        mail = mail.field("Authentication-Results", value);
+    }
+    // More short ones than are kept back for the callbacks at once.
+    for _ in 0..3_000 {
+        mail = mail.field("X-Filling", " twenty octets of it");
+    }
+    let mail = mail.field("Authentication-Results", " mx.test; none");
+    let (answer, _) = check("203.0.113.7:1", "mx.example", false, &mail).await;
+    let places = |place| format!("m{place} Authentication-Results:");
+    assert_eq!(answer.get(..4), Some(&[6, 4, 3, 1].map(places)[..]));
+}
+
+#[tokio::test]
 async fn the_client_of_a_relay_is_the_one_it_names() {
     let by = " by relay.test (Postfix) with ESMTP id 4X\n\tfor <u@receiver.example>; Sun, 22 Nov 2026 12:00:00 +0000";
     let received = |from: &str| format!(" from {from}\n\t{by}");
