@@ -17,6 +17,7 @@ use crate::verdict::VerdictId;
 use rusqlite::Error::FromSqlConversionFailure;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
+use std::collections::HashMap;
 
 /// All dictionaries, with their caches: about 5 MiB when full.
 pub(super) struct Dictionaries {
@@ -25,6 +26,16 @@ pub(super) struct Dictionaries {
     records: Dictionary<Digest>,
     published: Dictionary<Digest>,
     evaluated: Dictionary<Digest>,
+    /// Recorded by this writer and `answering` still: most are confirmed a moment later.
+    fresh: HashMap<VerdictId, Recorded>,
+}
+
+/// What a confirmation needs to know of a verdict.
+#[derive(Clone, Copy)]
+struct Recorded {
+    number: i64,
+    policy_domain: Option<i64>,
+    evaluated: i64,
 }
 
 /// What a confirmation came to.
@@ -66,6 +77,7 @@ impl Dictionaries {
                 "UPDATE policy_evaluated SET last_day = ?2 WHERE id = ?1",
                 1_024,
             ),
+            fresh: HashMap::new(),
         }
     }
 
@@ -76,6 +88,15 @@ impl Dictionaries {
         self.records.forget();
         self.published.forget();
         self.evaluated.forget();
+        self.fresh.clear();
+    }
+
+    fn remember(&mut self, id: VerdictId, recorded: Recorded) {
+        if self.fresh.len() >= MAX_FRESH {
+            // They are found in the tables.
+            self.fresh.clear();
+        }
+        self.fresh.insert(id, recorded);
     }
 
     fn name(&mut self, c: &Connection, name: &str, day: i32) -> rusqlite::Result<i64> {
@@ -166,6 +187,9 @@ impl Dictionaries {
         })
     }
 }
+
+/// Verdicts remembered until they are confirmed: more than messages can be in hand.
+const MAX_FRESH: usize = 4_096;
 
 const INSERT_EVALUATED: &str =
     "INSERT INTO policy_evaluated (digest, last_day, dmarc, tag, selected, applied, dkim, spf, cause,
@@ -258,8 +282,9 @@ pub(super) fn record(
         }
         _ => None,
     };
-    let Some(number) = insert_verdict(c, dictionaries, row, published.map(|(id, _)| id), day)?
-    else {
+    let evaluated = dictionaries.policy_evaluated(c, &row.policy_evaluated, day)?;
+    let policy = (published.map(|(id, _)| id), evaluated);
+    let Some(number) = insert_verdict(c, dictionaries, row, policy, day)? else {
         return Ok(());
     };
     insert_detail(c, dictionaries, row, number, day)?;
@@ -272,6 +297,12 @@ pub(super) fn record(
     insert_outcome(c, number, &answering, policy_domain, None)?;
     c.prepare_cached("INSERT INTO awaiting (verdict, state) VALUES (?1, ?2)")?
         .execute(params![number, OutcomeState::Answering.as_str()])?;
+    let recorded = Recorded {
+        number,
+        policy_domain,
+        evaluated,
+    };
+    dictionaries.remember(verdict.id, recorded);
     Ok(())
 }
 
@@ -280,7 +311,7 @@ fn insert_verdict(
     c: &Connection,
     dictionaries: &mut Dictionaries,
     row: &Row,
-    published: Option<i64>,
+    (published, evaluated): (Option<i64>, i64),
     day: i32,
 ) -> rusqlite::Result<Option<i64>> {
     let verdict = &row.verdict;
@@ -289,7 +320,6 @@ fn insert_verdict(
     let header_from = dictionaries.optional_name(c, row.header_from(), day)?;
     let envelope_from = dictionaries.optional_name(c, row.envelope_from(), day)?;
     let envelope_to = dictionaries.document(c, &row.envelope_to, day)?;
-    let evaluated = dictionaries.policy_evaluated(c, &row.policy_evaluated, day)?;
     let auth_results = dictionaries.document(c, &row.auth_results, day)?;
     let reverse_name = dictionaries.optional_name(c, reverse_name, day)?;
     let list_id = dictionaries.optional_name(c, list_id, day)?;
@@ -374,23 +404,18 @@ pub(super) fn confirm(
     id: VerdictId,
     outcome: &Outcome,
 ) -> rusqlite::Result<Confirmed> {
-    let found: Option<(i64, Option<i64>, i64, String)> = c
-        .prepare_cached(
-            "SELECT v.number, p.domain, v.policy_evaluated,
-                 (SELECT state FROM outcome WHERE verdict = v.number ORDER BY seq DESC LIMIT 1)
-             FROM verdict v LEFT JOIN policy_published p ON p.id = v.policy_published
-             WHERE v.id = ?1",
-        )?
-        .query_row([id.as_bytes()], |r| {
-            Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?))
-        })
-        .optional()?;
-    let Some((number, policy_domain, evaluated, state)) = found else {
+    let found = match dictionaries.fresh.remove(&id) {
+        Some(recorded) => Some((recorded, OutcomeState::Answering)),
+        None => find(c, id)?,
+    };
+    let Some((recorded, from)) = found else {
         return Ok(Confirmed::UnknownVerdict);
     };
-    let Some(from) = OutcomeState::parse(&state) else {
-        return Ok(Confirmed::UnknownVerdict);
-    };
+    let Recorded {
+        number,
+        policy_domain,
+        evaluated,
+    } = recorded;
     match from.check_move(outcome.state, outcome.source) {
         Ok(true) if is_left_to_another(c, id, outcome)? => return Ok(Confirmed::Unchanged),
         Ok(true) => {}
@@ -440,6 +465,27 @@ fn is_left_to_another(c: &Connection, id: VerdictId, outcome: &Outcome) -> rusql
         OutcomeState::Released | OutcomeState::Deleted | OutcomeState::Unknown
     );
     Ok(observed && ends_hold && intent::is_intended(c, id)?)
+}
+
+/// A verdict that is not fresh, and where it stands, if that is a state known here.
+fn find(c: &Connection, id: VerdictId) -> rusqlite::Result<Option<(Recorded, OutcomeState)>> {
+    let found: Option<(Recorded, String)> = c
+        .prepare_cached(
+            "SELECT v.number, p.domain, v.policy_evaluated,
+                 (SELECT state FROM outcome WHERE verdict = v.number ORDER BY seq DESC LIMIT 1)
+             FROM verdict v LEFT JOIN policy_published p ON p.id = v.policy_published
+             WHERE v.id = ?1",
+        )?
+        .query_row([id.as_bytes()], |row| {
+            let recorded = Recorded {
+                number: row.get(0)?,
+                policy_domain: row.get(1)?,
+                evaluated: row.get(2)?,
+            };
+            Ok((recorded, row.get(3)?))
+        })
+        .optional()?;
+    Ok(found.and_then(|(recorded, state)| Some((recorded, OutcomeState::parse(&state)?))))
 }
 
 /// Numbers and ids of verdicts above `after` that stand at `state` and are not meant to stay there.

@@ -50,8 +50,9 @@ struct Riders {
     skips: Skips,
 }
 
-/// Pages in the log before they are moved into the database.
-const CHECKPOINT_PAGES: i64 = 1_000;
+/// Pages in the log before they are moved into the database, which takes as long as several groups: seldom, and
+/// the same page then stands in the log many times but is moved once.
+const CHECKPOINT_PAGES: i64 = 4_000;
 
 /// A transaction takes no further verdict after this long, so that it stays under 20 ms.
 const LONGEST_GROUP: Duration = Duration::from_millis(12);
