@@ -6,6 +6,8 @@
 
 pub mod header;
 pub mod results;
+pub mod shape;
+pub mod suggest;
 
 use crate::address::ReversePath;
 use crate::auth::dmarc::Evaluation;

@@ -80,7 +80,7 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     })?;
     let mut screen = Screen::new();
     if arguments.json {
-        screen.json(&Judged::of(&verdict))?;
+        screen.json(&Judged::of(&verdict).with_suggestions(&verdict))?;
     } else {
         let mut page = Page::new(&mut screen);
         page.heading(&format!(

@@ -18,6 +18,8 @@ use crate::auth::{DkimResult, DmarcResult, IprevResult, SpfEvidence, SpfResult};
 use crate::outcome::{Outcome, OutcomeState};
 use crate::policy::{Action, Decision};
 use crate::store::CameBack;
+use crate::verdict::shape::FailureShape;
+use crate::verdict::suggest::{Suggestion, suggestions};
 use crate::verdict::{Envelope, MessageFacts, Verdict};
 
 /// Everything from the evidence to the header.
@@ -30,6 +32,7 @@ pub fn verdict(verdict: &Verdict, page: &mut Page<'_>) -> Result<(), Failure> {
     }
     dmarc(verdict, page)?;
     decision(&verdict.decision, page)?;
+    suggested(verdict, page)?;
     header(&verdict.authentication_results, page)
 }
 
@@ -338,7 +341,30 @@ fn dmarc(verdict: &Verdict, page: &mut Page<'_>) -> Result<(), Failure> {
     }
     alignment("SPF", &evaluation.spf, page)?;
     alignment("DKIM", &evaluation.dkim, page)?;
-    result(evaluation, page)
+    result(evaluation, page)?;
+    match FailureShape::of(verdict) {
+        Some(shape) => page.item("it failed", sentences::shape(shape)),
+        None => Ok(()),
+    }
+}
+
+/// The exceptions that its evidence supports, unless one of the operator's let it through already.
+fn suggested(verdict: &Verdict, page: &mut Page<'_>) -> Result<(), Failure> {
+    if FailureShape::of(verdict).is_none() || verdict.decision.rule().is_some() {
+        return Ok(());
+    }
+    page.heading("Exceptions that would let it through, the narrowest first")?;
+    let suggestions = suggestions(verdict);
+    if suggestions.is_empty() {
+        return page.text("none: nothing is verified that an exception could require");
+    }
+    for (at, Suggestion { rule, .. }) in suggestions.iter().enumerate() {
+        page.item(
+            &format!("{}.", at + 1),
+            &format!("{rule}, because {}", rule.because),
+        )?;
+    }
+    Ok(())
 }
 
 fn alignment(label: &str, alignment: &Alignment, page: &mut Page<'_>) -> Result<(), Failure> {

@@ -16,6 +16,8 @@ use crate::message::author::Author;
 use crate::outcome::Outcome;
 use crate::policy::{PolicyOverride, RuleUse};
 use crate::store::CameBack;
+use crate::verdict::shape::FailureShape;
+use crate::verdict::suggest::suggestions;
 use crate::verdict::{Envelope, MessageFacts, Verdict};
 use serde::Serialize;
 
@@ -36,6 +38,9 @@ pub struct Judged<'a> {
     action: &'static str,
     /// The local rule that decided; null: the settings did.
     rule: Option<Rule<'a>>,
+    /// Exceptions that would let it through, the narrowest first; not in listings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggestions: Option<Vec<serde_json::Value>>,
     authentication_results: &'a str,
 }
 
@@ -191,6 +196,8 @@ struct Dmarc<'a> {
     organizational_domain: Option<&'a str>,
     disposition: &'static str,
     reasons: Vec<Reason<'a>>,
+    /// How it failed; null: it didn't.
+    failure_shape: Option<&'static str>,
     grounds: &'a str,
 }
 
@@ -254,7 +261,21 @@ impl<'a> Judged<'a> {
             cause: decision.cause().as_str(),
             action: decision.action().as_str(),
             rule: decision.rule().map(rule),
+            suggestions: None,
             authentication_results,
+        }
+    }
+}
+
+impl Judged<'_> {
+    /// The same, with the exceptions that are suggested.
+    pub fn with_suggestions(self, verdict: &Verdict) -> Self {
+        let suggestions = suggestions(verdict).into_iter();
+        let rules =
+            suggestions.map(|s| serde_json::from_str(&s.rule.to_json()).unwrap_or_default());
+        Self {
+            suggestions: Some(rules.collect()),
+            ..self
         }
     }
 }
@@ -293,7 +314,11 @@ impl<'a> Stored<'a> {
             outcomes: history.then(|| outcomes.iter().map(past).collect()),
             came_back: None,
             report: None,
-            judged: Judged::of(verdict),
+            judged: if history {
+                Judged::of(verdict).with_suggestions(verdict)
+            } else {
+                Judged::of(verdict)
+            },
         }
     }
 
@@ -453,6 +478,7 @@ fn dmarc(verdict: &Verdict) -> Dmarc<'_> {
         organizational_domain: org.map(DomainName::as_str),
         disposition: decision.disposition().as_str(),
         reasons: reasons.collect(),
+        failure_shape: FailureShape::of(verdict).map(FailureShape::as_str),
         grounds: evaluation.map_or("", |e| &e.grounds),
     }
 }

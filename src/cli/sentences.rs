@@ -11,6 +11,7 @@ use crate::outcome::{Outcome, OutcomeSource, OutcomeState};
 use crate::policy::{Action, Cause, Decision, RuleEffect, RuleUse};
 use crate::store::CameTo;
 use crate::verdict::Verdict;
+use crate::verdict::shape::FailureShape;
 
 /// Why an SPF result is what it is: the term that decided, or what was wrong.
 pub fn spf_grounds(outcome: &SpfOutcome) -> String {
@@ -168,6 +169,28 @@ pub fn setting(decision: &Decision) -> Option<&'static str> {
         Cause::UnparseableAuthor => Some("policy.on_unparseable_author"),
         Cause::NotEvaluatedSize => Some("milter.max_message_bytes"),
         Cause::Pass | Cause::NoPolicy | Cause::FailNone | Cause::ForgedResults => None,
+    }
+}
+
+/// How a failure came about, as far as the evidence tells.
+pub fn shape(shape: FailureShape) -> &'static str {
+    match shape {
+        FailureShape::MailingList => {
+            "as on a mailing list: the author's signature is broken, the list is verified"
+        }
+        FailureShape::AlteredInTransit => {
+            "as by a relay, or a forger, who changes the body: the author's signature holds for the header"
+        }
+        FailureShape::Forwarded => {
+            "as by forwarding: the author's MAIL FROM from elsewhere, signed by another domain"
+        }
+        FailureShape::BrokenSignature => {
+            "with a signature of the author's that doesn't verify at all: altered in its header, or forged"
+        }
+        FailureShape::ThirdParty => {
+            "without ever a chance: nothing in it is the author's, though somebody else is verified"
+        }
+        FailureShape::Unauthenticated => "without ever a chance: nothing in it is verified",
     }
 }
 

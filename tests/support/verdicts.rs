@@ -13,7 +13,10 @@ use alignd::auth::{DkimResult, DmarcResult, Evidence, IprevResult, SpfEvidence, 
 use alignd::dns::LookupError;
 use alignd::domain::DomainName;
 use alignd::message::author::Author;
-use alignd::policy::{Action, Cause, Decision, Disposition, OverrideType, PolicyOverride};
+use alignd::policy::rules::{EvidenceKind, Met, RuleKey};
+use alignd::policy::{
+    Action, Cause, Decision, Disposition, OverrideType, PolicyOverride, RuleEffect, RuleUse,
+};
 use alignd::time::Timestamp;
 use alignd::verdict::{Envelope, MessageFacts, Verdict, VerdictId, Weight};
 use proptest::collection::vec;
@@ -321,18 +324,32 @@ fn decision() -> impl Strategy<Value = Decision> {
         of(word(Policy::ALL)),
         word(Disposition::ALL),
     );
-    (words, word(Action::ALL), vec(reason, 0..3)).prop_map(
-        |((cause, published, disposition), action, reasons)| {
+    (words, word(Action::ALL), vec(reason, 0..3), of(rule())).prop_map(
+        |((cause, published, disposition), action, reasons, rule)| {
             let mut reasons = reasons.into_iter();
-            match reasons.next() {
+            let decision = match reasons.next() {
                 None => Decision::follow(cause, published, disposition, action),
                 Some(reason) => {
                     let more = reasons.collect();
                     Decision::depart(cause, published, disposition, action, reason, more)
                 }
+            };
+            match rule {
+                Some(rule) => decision.under(rule),
+                None => decision,
             }
         },
     )
+}
+
+fn rule() -> impl Strategy<Value = RuleUse> {
+    let met = (word(EvidenceKind::ALL), text()).prop_map(|(kind, found)| Met { kind, found });
+    let key = "[a-z0-9-]{1,64}".prop_map(|key| RuleKey::parse(&key).expect("a key"));
+    (key, word(RuleEffect::ALL), vec(met, 0..4)).prop_map(|(key, effect, met)| RuleUse {
+        key,
+        effect,
+        met,
+    })
 }
 
 /// One of an enum's words.
