@@ -179,7 +179,7 @@ fn held(reader: &Reader, config: &Config, page: &mut Page<'_>) -> Result<(), Fai
             };
             let text = format!("{messages} {word}, {oldest}since {since}");
             page.toned("held", &text, Tone::Doubtful)?;
-            page.more("alignd messages --outcome held; alignd why ID says for what")
+            page.more("alignd quarantine list says what it is, and how to go on")
         }
         None if config.policy.can_hold() || config.rules([]).can_hold() => {
             page.item("held", "nothing")
