@@ -32,7 +32,7 @@ pub fn bind(path: &Path) -> Result<LocalListener, String> {
 }
 
 /// Answers whoever connects until `shutdown` turns true, then finishes what is in hand, for
-/// [`GRACE`] at most.
+/// `GRACE` at most.
 pub async fn serve<Q: Queue + 'static>(
     listener: LocalListener,
     settings: watch::Receiver<Arc<ControlSettings>>,

@@ -61,7 +61,7 @@ fn orders(listen: &[SocketSpec], host: &Host) -> Vec<String> {
 }
 
 /// The first setting that can hold, with its line.
-fn holds(findings: &Findings<'_>) -> Option<(String, Option<usize>)> {
+pub fn holds(findings: &Findings<'_>) -> Option<(String, Option<usize>)> {
     let loaded = findings.loaded;
     if let Some(key) = policy_holds(&loaded.config.policy) {
         let line = loaded.lines.get(&("policy", key)).copied();

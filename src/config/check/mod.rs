@@ -8,6 +8,7 @@
 pub mod account;
 mod control;
 mod delivery;
+mod helper;
 mod holding;
 mod postfix;
 mod rules;
@@ -83,6 +84,7 @@ pub fn findings(loaded: &Loaded, host: &Host, now: Timestamp) -> Vec<Finding> {
     policy(&mut findings);
     rules::check(&mut findings, now);
     holding::check(&mut findings, host);
+    helper::check(&mut findings, host);
     report(&mut findings);
     delivery::check(&mut findings);
     control::check(&mut findings);
