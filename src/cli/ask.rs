@@ -9,7 +9,7 @@ use crate::control::{
 };
 use crate::daemon::SystemClock;
 use crate::local_socket::Peer;
-use crate::mta::{Helper, QueueSettings};
+use crate::mta::Helper;
 use crate::quarantine::QuarantineError;
 use crate::store::Store;
 use crate::time::Clock;
@@ -120,7 +120,7 @@ fn here(
     runtime.block_on(async {
         let store = Store::open(&config.store, now)?;
         eprintln!("alignd: no daemon runs; done in the store itself");
-        let queue = Helper::new(&QueueSettings::default().helper_socket);
+        let queue = Helper::new(&config.quarantine.queue.helper_socket);
         let directory = config.store.path.clone();
         let desk = Desk::new(queue, store.clone(), directory, Arc::new(SystemClock));
         let caller = Caller {

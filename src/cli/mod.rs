@@ -7,6 +7,7 @@ mod ask;
 mod check;
 mod config;
 mod dns;
+mod exception;
 mod explain;
 mod inbox;
 mod json;
@@ -53,6 +54,8 @@ enum Command {
     Config(config::Arguments),
     /// Evaluate a message from a file and explain each result; nothing is stored
     Check(check::Arguments),
+    /// Mail that may pass in spite of DMARC, since something else about it is verified
+    Exception(exception::Arguments),
     /// Take mail that is about our own: bounces of reports
     Inbox(inbox::Arguments),
     /// List or count the messages that were judged
@@ -145,6 +148,7 @@ fn dispatch(cli: &Cli) -> Outcome {
     match &cli.command {
         Command::Check(arguments) => check::run(arguments, file),
         Command::Config(arguments) => config::run(arguments, file),
+        Command::Exception(arguments) => exception::run(arguments, file),
         Command::Inbox(arguments) => inbox::run(arguments, file),
         Command::Messages(arguments) => messages::run(arguments, file),
         Command::MtaHelper(arguments) => mta_helper::run(arguments, file),

@@ -57,7 +57,12 @@ impl Caller {
             (Rank::Operator, _) | (Rank::Teller, Request::Ping(_) | Request::Outcome(_)) => true,
             (
                 Rank::Teller,
-                Request::Release(_) | Request::Delete(_) | Request::Expire(_) | Request::Held(_),
+                Request::Release(_)
+                | Request::Delete(_)
+                | Request::Expire(_)
+                | Request::AddException(_)
+                | Request::RemoveException(_)
+                | Request::Held(_),
             ) => false,
         }
     }

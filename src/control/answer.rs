@@ -37,6 +37,8 @@ pub async fn answer<Q: Queue>(request: Request, caller: &Caller, desk: &Desk<Q>)
         Request::Release(release) => desk.release(release, caller).await,
         Request::Delete(named) => desk.carry_out(named, What::Delete, caller).await,
         Request::Expire(named) => desk.carry_out(named, What::Expire, caller).await,
+        Request::AddException(added) => desk.add_exception(added, caller).await,
+        Request::RemoveException(removed) => desk.remove_exception(removed, caller).await,
         Request::Held(asked) => desk.held(asked).await,
     };
     answer.unwrap_or_else(Answer::Refused)
@@ -80,17 +82,26 @@ impl<Q: Queue> Desk<Q> {
     }
 
     async fn release(&self, release: Release, caller: &Caller) -> Result<Answer, Refusal> {
-        let because = release.because.as_deref();
-        let because = because.map_or(Some(OverrideType::LocalPolicy), OverrideType::parse);
-        let because = because.filter(|because| *because != OverrideType::PolicyTestMode);
+        let because = match release.because.as_deref() {
+            None => None,
+            Some(word) => {
+                let because = OverrideType::parse(word);
+                let because = because.filter(|because| *because != OverrideType::PolicyTestMode);
+                Some(because.ok_or_else(|| {
+                    usage(
+                        "because: one of local_policy, mailing_list, trusted_forwarder, other"
+                            .to_owned(),
+                    )
+                })?)
+            }
+        };
+        let exception = self.exception_of(&release, because, caller).await?;
+        let of_exception = exception.as_ref().map(|rule| rule.because);
         let what = What::Release {
-            because: because.ok_or_else(|| {
-                usage(
-                    "because: one of local_policy, mailing_list, trusted_forwarder, other"
-                        .to_owned(),
-                )
-            })?,
-            exception: None,
+            because: because
+                .or(of_exception)
+                .unwrap_or(OverrideType::LocalPolicy),
+            exception: exception.map(Box::new),
         };
         let named = Named {
             id: release.id,
@@ -211,14 +222,14 @@ pub fn of_quarantine(error: QuarantineError) -> Refusal {
     }
 }
 
-fn usage(error: String) -> Refusal {
+pub(super) fn usage(error: String) -> Refusal {
     Refusal {
         kind: RefusalKind::Usage,
         error,
     }
 }
 
-fn of_change(error: &ChangeError) -> RefusalKind {
+pub(super) fn of_change(error: &ChangeError) -> RefusalKind {
     match error {
         ChangeError::Illegal { .. }
         | ChangeError::UnknownVerdict(_)

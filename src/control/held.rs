@@ -11,6 +11,7 @@ use crate::quarantine::{HeldFilter, QuarantineError, held};
 use crate::store::{Reader, Stored};
 use crate::time::Timestamp;
 use crate::verdict::Verdict;
+use crate::verdict::suggest::suggestions;
 use serde::Serialize;
 
 /// One held message. Keys are stable; there may come more.
@@ -31,6 +32,8 @@ pub struct HeldRow {
     /// In few words: what failed.
     pub grounds: String,
     pub size: u64,
+    /// The narrowest exception that would have let it pass; null where nothing is verified.
+    pub suggestion: Option<String>,
 }
 
 /// What is asked for, oldest first.
@@ -83,6 +86,10 @@ impl HeldRow {
             cause: verdict.decision.cause().as_str(),
             grounds: grounds(verdict),
             size: verdict.message.size,
+            suggestion: suggestions(verdict)
+                .into_iter()
+                .next()
+                .map(|suggestion| suggestion.rule.to_string()),
         }
     }
 }

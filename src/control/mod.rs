@@ -10,6 +10,7 @@
 mod access;
 mod answer;
 mod client;
+mod exceptions;
 mod held;
 mod protocol;
 mod server;
@@ -20,7 +21,7 @@ pub use client::{Unanswered, ask};
 pub use held::{HeldRow, held_rows};
 pub use protocol::{
     Answer, HeldAsked, Line, MAX_REQUEST, Named, Nothing, OutcomeTold, Refusal, RefusalKind,
-    Release, Request,
+    Release, Request, RuleAdded, RuleRemoved,
 };
 pub use server::{bind, serve};
 

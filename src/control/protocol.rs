@@ -39,6 +39,10 @@ pub enum Request {
     Delete(Named),
     /// The same for one whose time is over.
     Expire(Named),
+    /// Adds an exception to those in the store.
+    AddException(RuleAdded),
+    /// Ends an exception of the store's; its history stays.
+    RemoveException(RuleRemoved),
     /// The held messages, oldest first, with the exceptions that would have let each pass.
     Held(HeldAsked),
 }
@@ -63,6 +67,30 @@ pub struct Release {
     pub because: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// The number of the suggestion, from 1, that is to be an exception from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<usize>,
+    /// When that exception ends, RFC 3339; without it, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}
+
+/// `add_exception`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleAdded {
+    /// With the keys that an `[[exception]]` has in the settings file.
+    pub rule: Value,
+}
+
+/// `remove_exception`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleRemoved {
+    /// `stored-7`
+    pub key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// `held`

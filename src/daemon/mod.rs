@@ -9,6 +9,7 @@ mod control;
 mod error;
 mod helper;
 mod reporting;
+mod rules;
 mod telemetry;
 
 pub use error::StartError;
@@ -21,6 +22,7 @@ use crate::control::ControlSettings;
 use crate::dns::Resolver;
 use crate::key_file::{self, KeyError};
 use crate::milter::{self, PROGRESS, Service, Settings};
+use crate::policy::rules::RuleSet;
 use crate::resolver::LiveResolver;
 use crate::schedule::Reporting;
 use crate::send_report::Bounce;
@@ -28,6 +30,7 @@ use crate::site_key::SiteKey;
 use crate::store::Store;
 use crate::time::{Clock, Timestamp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rules::StoredRules;
 use sd_notify::NotifyState;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -99,7 +102,9 @@ async fn serve(
         telemetry::start_metrics(address)?;
     }
     let resolver = Arc::new(LiveResolver::new(&config.dns)?);
-    let (settings, take_settings) = watch::channel(Arc::new(settings(&config)?));
+    let no_store = StoredRules::default();
+    let first = settings(&config, no_store.with(&config))?;
+    let (settings, take_settings) = watch::channel(Arc::new(first));
     let (reporting, take_reporting) =
         watch::channel(reporting::reporting(&config, &source.host_name));
     let (control, take_control) = watch::channel(Arc::new(config.control.clone()));
@@ -107,7 +112,7 @@ async fn serve(
     let mut receiving = match role {
         Role::All | Role::Milter => {
             let taken = (take_settings, take_control);
-            Some(Receiving::start(&config, taken, &resolver, &stopped).await?)
+            Some(Receiving::start(&config, &settings, taken, &resolver, &stopped).await?)
         }
         Role::Schedule => None,
     };
@@ -131,9 +136,19 @@ async fn serve(
         "ready"
     );
     tell(&[NotifyState::Ready]);
+    let (stored, exceptions) = match &mut receiving {
+        Some(receiving) => (
+            std::mem::take(&mut receiving.rules),
+            Some(receiving.store.exceptions_changed()),
+        ),
+        None => (no_store, None),
+    };
     let reloading = Reloading {
         source,
+        current: config.clone(),
         running: config,
+        stored,
+        exceptions,
         settings,
         reporting,
         control,
@@ -169,12 +184,15 @@ struct Receiving {
     store: Store,
     milter: JoinHandle<usize>,
     control: JoinHandle<()>,
+    /// As they were at the start.
+    rules: StoredRules,
     expiry: JoinHandle<()>,
 }
 
 impl Receiving {
     async fn start(
         config: &Config,
+        decided_by: &watch::Sender<Arc<Settings>>,
         (settings, control): (
             watch::Receiver<Arc<Settings>>,
             watch::Receiver<Arc<ControlSettings>>,
@@ -183,6 +201,10 @@ impl Receiving {
         stopped: &watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
         let store = Store::open(&config.store, SystemClock.now())?;
+        // Before the first message can come.
+        let rules = StoredRules::read(config.store.path.clone());
+        let decided = self::settings(config, rules.with(config))?;
+        decided_by.send_replace(Arc::new(decided));
         let listeners = milter::bind(&config.milter).await?;
         let service = service(settings, resolver.clone(), &store, bounces::start(config));
         let expiry = tokio::spawn(expire(store.clone()));
@@ -192,6 +214,7 @@ impl Receiving {
             store,
             milter,
             control,
+            rules,
             expiry,
         })
     }
@@ -240,7 +263,8 @@ fn service<R: Resolver>(
 }
 
 /// What the milter needs of the settings.
-fn settings(config: &Config) -> Result<Settings, KeyError> {
+fn settings(config: &Config, rules: Arc<RuleSet>) -> Result<Settings, KeyError> {
+    let site_key = site_key(config, &rules)?;
     Ok(Settings {
         authserv_id: config.identity.authserv_id.clone(),
         milter: config.milter.clone(),
@@ -248,20 +272,20 @@ fn settings(config: &Config) -> Result<Settings, KeyError> {
         dkim: config.dkim.clone(),
         arc: config.arc.clone(),
         policy: config.policy.clone(),
-        rules: Arc::new(config.rules([])),
+        rules,
         dns_deadline: config.dns.message_deadline,
         on_store_failure: config.store.on_failure,
         local_parts: config.store.local_parts,
         report_from: report_from(config),
-        site_key: site_key(config)?,
+        site_key,
     })
 }
 
 /// The key for verdict headers, made at the first start. Where nothing is held and nothing comes back, it may
 /// be missing; a rule in the store may still ask for it later.
-fn site_key(config: &Config) -> Result<Option<SiteKey>, KeyError> {
+fn site_key(config: &Config, rules: &RuleSet) -> Result<Option<SiteKey>, KeyError> {
     let path = &config.identity.site_key;
-    let can_hold = config.policy.can_hold() || config.rules([]).can_hold();
+    let can_hold = config.policy.can_hold() || rules.can_hold();
     match key_file::open_or_make(path) {
         Err(problem) if can_hold || !config.trust.reinject.is_empty() => Err(problem),
         opened => Ok(opened.ok()),
@@ -319,6 +343,11 @@ struct Reloading<'a> {
     source: &'a Source,
     /// As it was at the start.
     running: Config,
+    /// As it is now.
+    current: Config,
+    stored: StoredRules,
+    /// Counts the changes of the store's rules; `None`: there is no store here.
+    exceptions: Option<watch::Receiver<u64>>,
     settings: watch::Sender<Arc<Settings>>,
     reporting: watch::Sender<Option<Arc<Reporting>>>,
     control: watch::Sender<Arc<ControlSettings>>,
@@ -326,45 +355,67 @@ struct Reloading<'a> {
 }
 
 impl Reloading<'_> {
-    async fn until_stopped(self, mut signals: Signals) {
+    async fn until_stopped(mut self, mut signals: Signals) {
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => return,
                 _ = signals.interrupt.recv() => return,
                 Some(()) = signals.hang_up.recv() => self.reload(),
+                () = changed(&mut self.exceptions) => self.exchange_rules(),
             }
         }
     }
 
-    fn reload(&self) {
+    /// The store's rules are others than before.
+    fn exchange_rules(&mut self) {
+        self.stored.read_again();
+        match settings(&self.current, self.stored.with(&self.current)) {
+            Ok(settings) => _ = self.settings.send_replace(Arc::new(settings)),
+            Err(problem) => error!(%problem, "the new exceptions don't hold yet"),
+        }
+    }
+
+    fn reload(&mut self) {
         let mut told = vec![NotifyState::Reloading];
         told.extend(NotifyState::monotonic_usec_now());
         tell(&told);
         let loaded = load(self.source.file.as_deref(), &self.source.host_name);
         let loaded = loaded.map_err(StartError::from).and_then(|loaded| {
-            let settings = settings(&loaded.config)?;
+            let rules = self.stored.with(&loaded.config);
+            let settings = settings(&loaded.config, rules)?;
             Ok((loaded.config, settings))
         });
         match loaded {
-            Ok((config, settings)) => self.take(&config, settings),
+            Ok((config, settings)) => self.take(config, settings),
             Err(problem) => error!(%problem, "reload failed; the settings stay as they were"),
         }
         tell(&[NotifyState::Ready]);
     }
 
-    fn take(&self, new: &Config, settings: Settings) {
-        for name in fixed_at_start(&self.running, new) {
+    fn take(&mut self, new: Config, settings: Settings) {
+        for name in fixed_at_start(&self.running, &new) {
             warn!(setting = name, "changed, but holds only after a restart");
         }
         if let Err(problem) = self.level.set(new.log.level) {
             warn!(problem, "log.level cannot be changed");
         }
         self.settings.send_replace(Arc::new(settings));
-        let reporting = reporting::reporting(new, &self.source.host_name);
+        let reporting = reporting::reporting(&new, &self.source.host_name);
         self.reporting.send_replace(reporting);
         self.control.send_replace(Arc::new(new.control.clone()));
+        self.current = new;
         info!("reloaded: holds from the next message on");
     }
+}
+
+/// Waits for a change of the store's rules; for ever, where none can come.
+async fn changed(exceptions: &mut Option<watch::Receiver<u64>>) {
+    if let Some(changes) = exceptions
+        && changes.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Settings that differ and that a reload doesn't touch.

@@ -2,15 +2,16 @@
 
 use super::list::{domain, term};
 use crate::cli::ask;
+use crate::cli::exception::{End, numbered, reasons};
 use crate::cli::output::printable;
 use crate::cli::{Exit, Failure, Outcome, now, settings, stored};
 use crate::config::Config;
 use crate::control::{Answer, HeldAsked, Named, RefusalKind, Release, Request, held_rows};
 use crate::domain::DomainName;
-use crate::policy::OverrideType;
-use clap::builder::PossibleValuesParser;
+use crate::quarantine::Target;
 use clap::{ArgGroup, Args};
 use serde_json::{Map, Value};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,9 +20,18 @@ use std::time::Duration;
 pub struct ReleaseArguments {
     #[command(flatten)]
     which: Which,
-    /// The reason that the domain owner's report gives
-    #[arg(long, value_name = "TYPE", default_value = "local_policy", value_parser = reasons())]
-    because: String,
+    /// The reason that the domain owner's report gives; without it local_policy, or what the suggestion says
+    #[arg(long, value_name = "TYPE", value_parser = reasons())]
+    because: Option<String>,
+    /// Make this one of the suggestions, by its number, an exception for such mail from now on
+    #[arg(long, value_name = "SUGGESTION")]
+    allow: Option<usize>,
+    /// Make no exception; that is so in any case without --allow, but then one is proposed
+    #[arg(long, conflicts_with = "allow")]
+    once: bool,
+    /// With --allow: when the exception ends: 90d from now, 2027-01-31; never, if nothing is said
+    #[arg(long, value_name = "TIME", value_parser = End::parse, requires = "allow")]
+    expires: Option<End>,
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +75,7 @@ const RELEASE_EXAMPLES: &str = "\
 Examples:
   alignd quarantine release 4jXW5m5GBtz1StgL --because mailing_list
   alignd quarantine release 4jXW5m5GBtz1StgL 4jXW5m5KZfz1StH0 --comment ticket-4711
+  alignd quarantine release 4jXW5m5GBtz1StgL --allow 1 --expires 90d      as show and suggest number them
   alignd quarantine release --all --author-domain example.org --yes
 
 Goes by the queue id and by the verdict's header in the queued message, since MTAs use their ids again. Interrupted
@@ -82,14 +93,20 @@ Examples:
 
 pub fn release(arguments: &ReleaseArguments, file: Option<&Path>) -> Outcome {
     let config = settings(file)?.config;
-    let because = &arguments.because;
-    arguments.which.act(&config, "released", |named| {
+    let expires = arguments.expires.map(|end| end.after(now()).to_string());
+    let exit = arguments.which.act(&config, "released", |named| {
         Request::Release(Release {
             id: named.id,
-            because: Some(because.clone()),
+            because: arguments.because.clone(),
             comment: named.comment,
+            allow: arguments.allow,
+            expires: expires.clone(),
         })
-    })
+    })?;
+    if exit == Exit::Ok && arguments.allow.is_none() && !arguments.once {
+        arguments.which.propose(&config)?;
+    }
+    Ok(exit)
 }
 
 pub fn delete(arguments: &DeleteArguments, file: Option<&Path>) -> Outcome {
@@ -115,6 +132,27 @@ pub fn expire(arguments: &ExpireArguments, file: Option<&Path>) -> Outcome {
 }
 
 impl Which {
+    /// Says, to a person, how the next such message could pass.
+    fn propose(&self, config: &Config) -> Result<(), Failure> {
+        let ([id], true) = (self.ids.as_slice(), std::io::stdout().is_terminal()) else {
+            return Ok(());
+        };
+        let reader = stored::open(config)?;
+        if let Ok(found) = Target::parse(id).find(&reader)
+            && let Some(first) = numbered(&found.verdict).first()
+        {
+            eprintln!(
+                "The next one is held again. To let it pass: {}",
+                printable(first)
+            );
+            eprintln!(
+                "See alignd exception suggest {}, and alignd exception add.",
+                found.verdict.id
+            );
+        }
+        Ok(())
+    }
+
     fn act(&self, config: &Config, becomes: &str, request: impl Fn(Named) -> Request) -> Outcome {
         let ids = if self.all {
             let asked = HeldAsked {
@@ -197,10 +235,4 @@ fn sentence(fields: &Map<String, Value>) -> String {
         sentence.push_str(&format!("; it {}", word("detail")));
     }
     printable(&sentence)
-}
-
-fn reasons() -> PossibleValuesParser {
-    let all = OverrideType::ALL.iter();
-    let sayable = all.filter(|because| **because != OverrideType::PolicyTestMode);
-    PossibleValuesParser::new(sayable.map(|because| because.as_str()))
 }

@@ -68,6 +68,7 @@ fn table(rows: &[HeldRow]) -> Listing {
             Cell::new(row.envelope_from.clone()),
             Cell::new(some(&row.recipient_domains)),
             Cell::new(row.grounds.clone()),
+            Cell::new(row.suggestion.clone()),
         ]
     });
     Listing {
@@ -78,6 +79,7 @@ fn table(rows: &[HeldRow]) -> Listing {
             "mail_from",
             "to",
             "grounds",
+            "suggestion",
         ],
         rows: rows.collect(),
     }
@@ -96,6 +98,7 @@ fn csv(rows: &[HeldRow]) -> Listing {
             Cell::new(row.cause),
             Cell::new(row.grounds.clone()),
             Cell::new(row.size),
+            Cell::new(row.suggestion.clone()),
             Cell::new(row.id.clone()),
         ]
     });
@@ -111,6 +114,7 @@ fn csv(rows: &[HeldRow]) -> Listing {
             "cause",
             "grounds",
             "size",
+            "suggestion",
             "id",
         ],
         rows: rows.collect(),

@@ -1,9 +1,10 @@
 //! `alignd quarantine show`: one held message with its grounds, or as it lies in the MTA's queue.
 
+use crate::cli::exception::numbered;
 use crate::cli::output::{Screen, printable};
 use crate::cli::page::Page;
 use crate::cli::{Exit, Failure, Outcome, ask, explain, settings, stored};
-use crate::mta::{Helper, QueueSettings};
+use crate::mta::Helper;
 use crate::quarantine::{Target, message};
 use crate::store::Stored;
 use clap::Args;
@@ -37,7 +38,7 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
         Err(error) => return ask::quarantine_failed(error),
     };
     if arguments.message {
-        let helper = Helper::new(&QueueSettings::default().helper_socket);
+        let helper = Helper::new(&config.quarantine.queue.helper_socket);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -68,7 +69,16 @@ fn page(stored: &Stored, page: &mut Page<'_>) -> Result<(), Failure> {
     explain::envelope(&verdict.envelope, page)?;
     explain::message(&verdict.message, page)?;
     explain::verdict(verdict, page)?;
-    explain::history(&stored.outcomes, page)
+    explain::history(&stored.outcomes, page)?;
+    page.heading("What would let the next one pass")?;
+    let suggestions = numbered(verdict);
+    for suggestion in &suggestions {
+        page.text(suggestion)?;
+    }
+    page.text(match suggestions.is_empty() {
+        true => "Nothing about it is verified: it can be released, once, and no exception be made for it.",
+        false => "alignd quarantine release ID --allow NUMBER [--expires 90d] releases it and makes that exception.",
+    })
 }
 
 /// A terminal gets no control characters of a sender's.
