@@ -69,6 +69,26 @@ fn pages_that_explain() {
     }
 }
 
+/// The spoof, from a host that an exception names.
+#[test]
+fn an_exception_lets_it_through_and_says_so() {
+    let place = Place::new();
+    football(&place);
+    let text = std::fs::read_to_string(place.path("alignd.toml")).unwrap();
+    let rules = "[[exception]]\nauthor_domain = \"football.example.com\"\n\
+                 require = { network = \"198.51.100.0/24\" }\nbecause = \"trusted_forwarder\"\n";
+    for (rules, effect) in [("", "null"), (rules, "\"exception\"")] {
+        place.write("alignd.toml", &format!("{text}\n{rules}"));
+        let ran = place.run(&[SPOOF, &["--json"]].concat());
+        let json = &ran.json()[0];
+        let found = json
+            .pointer("/rule/effect")
+            .unwrap_or(&serde_json::Value::Null);
+        assert_eq!(found.to_string(), effect, "{json}");
+        documented(json);
+    }
+}
+
 #[test]
 fn one_json_object_with_the_keys_of_the_design() {
     let place = Place::new();
