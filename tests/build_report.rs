@@ -12,7 +12,7 @@ use alignd::domain::DomainName;
 use alignd::report::aggregate::{Format, Reporter};
 use alignd::store::{
     CameTo, Claimed, Destination, Include, KeptReport, Reader, ReportFilter, Reports, Standing,
-    StoreSettings,
+    StoreSettings, Wanted,
 };
 use alignd::time::{Clock, Timestamp, UtcDay};
 use bulk::Bulk;
@@ -319,9 +319,12 @@ fn others_are_let_be_and_trouble_is_passed_over() {
     let (_, reports) = open(directory.path());
     let now = DAY.begin().plus_micros(25 * 3_600_000_000);
     let soon = now.plus_micros(1_000_000);
-    let claimed = reports
-        .claim(DAY, &[(name("d9.example"), 0)], now, soon)
-        .expect("claims");
+    let wanted = Wanted {
+        policy_domain: name("d9.example"),
+        after: 0,
+        beside: Vec::new(),
+    };
+    let claimed = reports.claim(DAY, &[wanted], now, soon).expect("claims");
     let settings = settings(directory.path());
     let built = build(directory.path(), &settings, 1, |_| {});
     assert_eq!(

@@ -23,7 +23,7 @@ use crate::domain::DomainName;
 use crate::report::aggregate::{Format, Reporter};
 use crate::store::{
     Building, CameTo, Claimed, Covered, DaySummary, Destination, Finished, Folded, Include, LEASE,
-    LastRecord, Lease, ReadError, Reader, Reports, ReportsError, Selection, Standing,
+    LastRecord, Lease, ReadError, Reader, Reports, ReportsError, Selection, Standing, Wanted,
 };
 use crate::time::{Clock, Timestamp, UtcDay};
 use std::fmt;
@@ -182,12 +182,9 @@ impl<D: Destinations> Builder<'_, D> {
         sources: (&mut Folded<'_>, &mut Lookups<'_>),
         built: &mut Built,
     ) -> Result<(), BuildError> {
-        let names: Vec<(DomainName, i64)> = batch
-            .iter()
-            .map(|summary| (summary.policy_domain.clone(), summary.after))
-            .collect();
+        let wanted: Vec<Wanted> = batch.iter().map(DaySummary::wanted).collect();
         let now = self.clock.now();
-        let claimed = self.reports.claim(day, &names, now, lease_end(now))?;
+        let claimed = self.reports.claim(day, &wanted, now, lease_end(now))?;
         let claimed: Vec<(&DaySummary, Option<Lease>)> = batch
             .iter()
             .zip(claimed)

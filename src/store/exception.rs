@@ -30,6 +30,14 @@ words! {
     }
 }
 
+/// How often a rule decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleUses {
+    pub hits: u64,
+    pub first: Timestamp,
+    pub last: Timestamp,
+}
+
 /// What a milter decides by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RulesInForce {

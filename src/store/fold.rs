@@ -6,7 +6,7 @@ use crate::auth::dmarc::Record;
 use crate::domain::DomainName;
 use crate::outcome::OutcomeState;
 use crate::report::aggregate::NormalisedPolicy;
-use crate::store::reports::Range;
+use crate::store::reports::{Range, Wanted};
 use crate::time::UtcDay;
 use crate::word::words;
 
@@ -110,10 +110,23 @@ pub struct Summary {
     /// [`MAX_POLICIES`]. Rows under further ones are counted under the last of these.
     pub policies: Vec<NormalisedPolicy>,
     pub(super) id: i64,
+    /// Other days that were asked about its messages, and how far they were covered then.
+    pub(super) beside: Vec<(UtcDay, i64)>,
     /// policy_published of the last message under each policy.
     pub(super) records: Vec<i64>,
     /// That of the last message of all.
     pub(super) last_record: i64,
+}
+
+impl Summary {
+    /// What must be so, that its rows may be kept.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            policy_domain: self.policy_domain.clone(),
+            after: self.after,
+            beside: self.beside.clone(),
+        }
+    }
 }
 
 /// A policy record as it was last seen on a day.

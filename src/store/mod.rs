@@ -33,8 +33,8 @@ pub use change::{
 };
 pub use error::{OpenError, ReadError, RecordError, ReportsError};
 pub use exception::{
-    Event, EventKind, ExceptionFilter, History, RulesInForce, Standing as ExceptionStanding,
-    StoredException,
+    Event, EventKind, ExceptionFilter, History, RuleUses, RulesInForce,
+    Standing as ExceptionStanding, StoredException,
 };
 pub use fold::{
     Building, Include, LastRecord, MAX_POLICIES, Numbered, Pending, PendingDomain,
@@ -48,7 +48,7 @@ pub use query::{
 pub use reports::{
     Attempt, CameTo, Claimed, Covered, Destination, Expired, Finished, InVain, KeptReport, Lease,
     NewReport, OutboxCounts, OutboxEntry, OutboxState, Range, ReportFilter, ReportNumber,
-    ReportsExpired, Standing, Suppression, Unconfirmed,
+    ReportsExpired, Standing, Suppression, Unconfirmed, Wanted,
 };
 pub use sqlite::fold::{CoveredBy, Folded, Selection};
 pub use sqlite::list::Messages;

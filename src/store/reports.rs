@@ -72,6 +72,17 @@ pub struct Lease {
     pub(super) fence: i64,
 }
 
+/// A policy domain whose day somebody wants to build, and what of it they saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub policy_domain: DomainName,
+    /// How far that day is covered; 0: not at all.
+    pub after: i64,
+    /// How far other days are, which could have counted some of the same messages: none of them may be
+    /// under way, or the messages might be counted twice.
+    pub beside: Vec<(UtcDay, i64)>,
+}
+
 /// What came of asking for a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {

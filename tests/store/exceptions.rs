@@ -1,12 +1,15 @@
 //! Exceptions in the store: what is in force, and what became of each.
 
+use crate::plain_verdict::plain_verdict;
 use crate::{NOW, filled, raw, settings};
 use alignd::policy::rules::{Rule, RuleKey};
+use alignd::policy::{RuleEffect, RuleUse};
 use alignd::store::{
     Change, Changed, EventKind, ExceptionFilter, ExceptionId, ExceptionStanding, NewException,
-    Reader, Store,
+    Reader, RuleUses, Store,
 };
 use alignd::time::Timestamp;
+use std::sync::Arc;
 use std::time::Instant;
 
 const DAY: i64 = 86_400_000_000;
@@ -167,6 +170,44 @@ async fn one_that_cannot_be_read_is_left_out_and_named() {
     );
     let first = reader.exception(ExceptionId(1), NOW).unwrap().unwrap();
     assert!(first.exception.rule.is_err());
+}
+
+/// Counted with the verdict, once for each message.
+#[tokio::test]
+async fn how_often_rules_decided() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&settings(directory.path()), NOW).unwrap();
+    let used = |key: &str| RuleUse {
+        key: RuleKey::parse(key).unwrap(),
+        effect: RuleEffect::Exception,
+        met: Vec::new(),
+    };
+    for nth in 0..30_u32 {
+        let received = NOW.plus_micros(i64::from(nth) * 1_000_000);
+        let mut verdict = plain_verdict("a.example", received, nth);
+        verdict.decision = match nth % 3 {
+            0 => verdict.decision.under(used("config-0011223344")),
+            1 => verdict.decision.under(used("stored-7")),
+            _ => verdict.decision,
+        };
+        let verdict = Arc::new(verdict);
+        store.record(Arc::clone(&verdict)).await.unwrap();
+        // Recorded again, as after a wait that was too long: still one message.
+        store.record(verdict).await.unwrap();
+    }
+    store.close().await;
+    let reader = Reader::open(directory.path()).unwrap();
+    let uses = reader.rule_uses().unwrap();
+    let at = |seconds: i64| NOW.plus_micros(seconds * 1_000_000);
+    for (key, first, last) in [("config-0011223344", 0, 27), ("stored-7", 1, 28)] {
+        let expected = RuleUses {
+            hits: 10,
+            first: at(first),
+            last: at(last),
+        };
+        assert_eq!(uses.get(&RuleKey::parse(key).unwrap()), Some(&expected));
+    }
+    assert_eq!(uses.len(), 2);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use alignd::report::aggregate::{Format, Head, NormalisedPolicy, Reporter};
 use alignd::store::{
     Attempt, CameTo, Claimed, Destination, Finished, Include, LEASE, Lease, NewReport, OutboxEntry,
     OutboxState, PER_HOST, Range, ReportFilter, ReportNumber, Reports, ReportsError, Standing,
-    StoreSettings,
+    StoreSettings, Wanted,
 };
 use alignd::time::{Timestamp, UtcDay};
 use std::path::Path;
@@ -29,10 +29,49 @@ fn domain(text: &str) -> DomainName {
 }
 
 fn claim_at(reports: &Reports, name: &str, after: i64, now: Timestamp) -> Claimed {
+    claim_beside(reports, NOW.day(), (name, after), &[], now)
+}
+
+fn claim_beside(
+    reports: &Reports,
+    day: UtcDay,
+    (name, after): (&str, i64),
+    beside: &[(UtcDay, i64)],
+    now: Timestamp,
+) -> Claimed {
     let expires = now.plus_micros(LEASE.as_micros() as i64);
-    let asked = [(domain(name), after)];
-    let mut claimed = reports.claim(NOW.day(), &asked, now, expires).unwrap();
+    let asked = [Wanted {
+        policy_domain: domain(name),
+        after,
+        beside: beside.to_vec(),
+    }];
+    let mut claimed = reports.claim(day, &asked, now, expires).unwrap();
     claimed.pop().unwrap()
+}
+
+/// A message held on one day and released on another could be counted for both.
+#[test]
+fn days_with_messages_in_common_are_not_built_at_the_same_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let reports = opened(directory.path());
+    let (one, other) = (NOW.day(), UtcDay::from_number(NOW.day().number() + 2));
+    let at = |day, beside: &[(UtcDay, i64)], now| {
+        claim_beside(&reports, day, ("a.example", 0), beside, now)
+    };
+    let Claimed::Lease(lease) = at(one, &[(other, 0)], NOW) else {
+        panic!("not leased");
+    };
+    assert!(matches!(at(other, &[(one, 0)], NOW), Claimed::Taken(_)));
+    // Another domain, or a day without messages in common.
+    assert!(matches!(
+        claim_beside(&reports, other, ("b.example", 0), &[(one, 0)], NOW),
+        Claimed::Lease(_)
+    ));
+    let finished = finished(lease, 7, Vec::new(), &[]);
+    assert_eq!(reports.keep(&[finished], NOW).unwrap(), [true]);
+    // What was seen is no longer so; seen anew it is.
+    assert_eq!(at(other, &[(one, 0)], NOW), Claimed::Covered);
+    assert!(matches!(at(other, &[(one, 7)], NOW), Claimed::Lease(_)));
 }
 
 fn claim(reports: &Reports, name: &str, after: i64) -> Lease {

@@ -8,7 +8,7 @@ use alignd::report::ReportId;
 use alignd::report::aggregate::{Format, Head, NormalisedPolicy, Reporter};
 use alignd::store::{
     CameTo, Claimed, Destination, Finished, Include, NewReport, ReportNumber, Reports, Standing,
-    StoreSettings,
+    StoreSettings, Wanted,
 };
 use alignd::time::{Clock, Timestamp};
 use std::path::Path;
@@ -64,7 +64,11 @@ pub fn keep(
     destinations: Vec<Destination>,
     now: Timestamp,
 ) -> ReportNumber {
-    let asked = [(domain(policy_domain), 0)];
+    let asked = [Wanted {
+        policy_domain: domain(policy_domain),
+        after: 0,
+        beside: Vec::new(),
+    }];
     let expires = now.plus_micros(3_600_000_000);
     let claimed = reports
         .claim(now.day(), &asked, now, expires)

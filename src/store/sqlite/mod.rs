@@ -4,7 +4,7 @@
 //! writer, nor it them.
 //!
 //! - `migrate`: the schema · `dictionary`: contents stored once · `write`: one verb per function
-//! - `change`: what operators change
+//! - `change`: what operators change · `uses`: how often rules decided
 //! - `writer`: the thread · `expire`: retention
 //! - `read`, `list`, `held`, `exceptions`: the reader · `rebuild`: rows to verdicts
 //! - `fold`: days to the rows of reports · `reports`: `reports.db`
@@ -22,6 +22,7 @@ pub(super) mod read;
 mod rebuild;
 pub(super) mod reports;
 mod take_back;
+mod uses;
 mod write;
 pub(super) mod writer;
 

@@ -261,13 +261,13 @@ fn insert_record(c: &Connection, digest: &Digest, r: &Record, day: i32) -> rusql
     ])
 }
 
-/// Stores a verdict and its first outcome, `answering`. A verdict that is there already stays as
+/// Stores a verdict and its first outcome, `answering`; false when it was there already, and stays as
 /// it is.
 pub(super) fn record(
     c: &Connection,
     dictionaries: &mut Dictionaries,
     row: &Row,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<bool> {
     let verdict = &row.verdict;
     let day = verdict.received.day().number();
     let mut policy_record = None;
@@ -285,7 +285,7 @@ pub(super) fn record(
     let evaluated = dictionaries.policy_evaluated(c, &row.policy_evaluated, day)?;
     let policy = (published.map(|(id, _)| id), evaluated);
     let Some(number) = insert_verdict(c, dictionaries, row, policy, day)? else {
-        return Ok(());
+        return Ok(false);
     };
     insert_detail(c, dictionaries, row, number, day)?;
     let answering = Outcome::new(
@@ -303,7 +303,7 @@ pub(super) fn record(
         evaluated,
     };
     dictionaries.remember(verdict.id, recorded);
-    Ok(())
+    Ok(true)
 }
 
 /// The number of the new row; `None` when the verdict is there already.

@@ -13,6 +13,7 @@ use crate::store::sqlite::change::{self, Undone};
 use crate::store::sqlite::expire::Expiring;
 use crate::store::sqlite::migrate::VERDICTS;
 use crate::store::sqlite::take_back::take_back;
+use crate::store::sqlite::uses::Uses;
 use crate::store::sqlite::write::{self, Confirmed, Dictionaries, PairsOfDay};
 use crate::store::sqlite::{database_path, open_for_writing};
 use crate::time::Timestamp;
@@ -268,13 +269,17 @@ impl Writer {
         let started = Instant::now();
         let transaction = begin(&mut self.connection)?;
         let mut written = 0;
+        let mut uses = Uses::default();
         for recording in recordings {
-            write::record(&transaction, &mut self.dictionaries, &recording.row)?;
+            if write::record(&transaction, &mut self.dictionaries, &recording.row)? {
+                uses.count(&recording.row.verdict);
+            }
             written += 1;
             if started.elapsed() > LONGEST_GROUP {
                 break;
             }
         }
+        uses.write(&transaction)?;
         let refused = riders.write(&transaction, &mut self.dictionaries, &mut self.pairs)?;
         transaction.commit()?;
         Ok((written, refused))

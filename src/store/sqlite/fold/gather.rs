@@ -215,7 +215,7 @@ impl Gathering<'_> {
     /// Whether a message with more than one outcome counts by this one, and did not count before.
     fn counts_now(&mut self, counted: &Counted) -> Result<bool, Trouble> {
         let place = self.places.get(&counted.policy_domain);
-        let Some(summary) = place.and_then(|place| self.summaries.get(*place)) else {
+        let Some(summary) = place.and_then(|place| self.summaries.get_mut(*place)) else {
             return Ok(false);
         };
         let outcomes = numbered(&self.reader.connection, counted.verdict)?;
@@ -246,6 +246,10 @@ impl Gathering<'_> {
                     place.or_insert(found)
                 }
             };
+            let to = covered.last().map_or(0, |last| last.range.up_to);
+            if day != self.day && !summary.beside.contains(&(day, to)) {
+                summary.beside.push((day, to));
+            }
             if covered.iter().any(|past| past.counts(&outcomes).is_some()) {
                 return Ok(false);
             }
@@ -264,6 +268,7 @@ impl Summary {
             triggers: false,
             policies: Vec::new(),
             id: pending.id,
+            beside: Vec::new(),
             records: Vec::new(),
             last_record: 0,
         }
@@ -321,7 +326,8 @@ fn sql(selection: Selection, which: &str) -> String {
         "SELECT o.seq, o.policy_domain, v.policy_published, v.source_ip,
              coalesce(o.evaluated, v.policy_evaluated), v.header_from,
              coalesce(v.envelope_from, 0), {envelope_to}, v.auth_results, o.verdict,
-             (SELECT count(*) FROM outcome n WHERE n.verdict = o.verdict) = 2
+             (SELECT n.seq FROM outcome n WHERE n.verdict = o.verdict
+                  ORDER BY n.seq LIMIT 1 OFFSET 2) IS NULL
          {which} AND o.seq > ?1 AND o.seq <= ?2 AND o.state IN ({states})
              AND v.policy_published IS NOT NULL AND v.header_from IS NOT NULL
          ORDER BY o.seq LIMIT ?5"

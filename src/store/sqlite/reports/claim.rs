@@ -7,7 +7,7 @@ use super::{Reports, Undone, collect};
 use crate::domain::DomainName;
 use crate::store::error::ReportsError;
 use crate::store::fold::Include;
-use crate::store::reports::{CameTo, Claimed, Covered, Lease, Range};
+use crate::store::reports::{CameTo, Claimed, Covered, Lease, Range, Wanted};
 use crate::store::sqlite::rebuild::{Trouble, word};
 use crate::store::wire::read_domain;
 use crate::time::{Timestamp, UtcDay};
@@ -16,19 +16,19 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 impl Reports {
-    /// Asks for leases until `expires`, of domains with what the asker knows to be covered of that
-    /// day (`after`; 0: nothing). Answers in the same order, in one transaction: at most a few hundred.
+    /// Asks for leases until `expires`, of domains with what the asker knows to be covered. Answers in the
+    /// same order, in one transaction: at most a few hundred.
     pub fn claim(
         &self,
         day: UtcDay,
-        domains: &[(DomainName, i64)],
+        domains: &[Wanted],
         now: Timestamp,
         expires: Timestamp,
     ) -> Result<Vec<Claimed>, ReportsError> {
         self.write(|c| {
             let mut claimed = Vec::with_capacity(domains.len());
-            for (domain, after) in domains {
-                claimed.push(claim(c, day, domain, *after, now, expires)?);
+            for wanted in domains {
+                claimed.push(claim(c, day, wanted, now, expires)?);
             }
             Ok(claimed)
         })
@@ -169,36 +169,56 @@ pub(super) fn release(c: &Connection, fence: i64) -> rusqlite::Result<()> {
 fn claim(
     c: &Connection,
     day: UtcDay,
-    domain: &DomainName,
-    after: i64,
+    wanted: &Wanted,
     now: Timestamp,
     expires: Timestamp,
 ) -> Result<Claimed, Undone> {
-    let key = params![day.number(), domain.as_str()];
-    let covered: Option<i64> = c
-        .prepare_cached("SELECT max(up_to) FROM covered WHERE day = ?1 AND policy_domain = ?2")?
-        .query_row(key, |row| row.get(0))?;
-    if covered.unwrap_or(0) != after {
-        return Ok(Claimed::Covered);
-    }
-    let held: Option<(i64, i64)> = c
-        .prepare_cached("SELECT fence, expires FROM claim WHERE day = ?1 AND policy_domain = ?2")?
-        .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    if let Some((fence, until)) = held {
-        if until > now.micros() {
-            return Ok(Claimed::Taken(Timestamp::from_micros(until)));
+    let domain = &wanted.policy_domain;
+    let own = (day, wanted.after);
+    for (day, after) in wanted.beside.iter().copied().chain([own]) {
+        if let Some(refused) = refused(c, day, domain, after, now)? {
+            return Ok(refused);
         }
-        release(c, fence)?;
     }
     c.prepare_cached("INSERT INTO claim (day, policy_domain, expires) VALUES (?1, ?2, ?3)")?
         .execute(params![day.number(), domain.as_str(), expires.micros()])?;
     Ok(Claimed::Lease(Lease {
         day,
         policy_domain: domain.clone(),
-        after,
+        after: wanted.after,
         fence: c.last_insert_rowid(),
     }))
+}
+
+/// Why a domain's day is not as the asker saw it, and nobody's. Takes an expired lease back.
+fn refused(
+    c: &Connection,
+    day: UtcDay,
+    domain: &DomainName,
+    after: i64,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Claimed>> {
+    let key = params![day.number(), domain.as_str()];
+    let covered: Option<i64> = c
+        .prepare_cached("SELECT max(up_to) FROM covered WHERE day = ?1 AND policy_domain = ?2")?
+        .query_row(key, |row| row.get(0))?;
+    if covered.unwrap_or(0) != after {
+        return Ok(Some(Claimed::Covered));
+    }
+    let held: Option<(i64, i64)> = c
+        .prepare_cached("SELECT fence, expires FROM claim WHERE day = ?1 AND policy_domain = ?2")?
+        .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match held {
+        Some((_, until)) if until > now.micros() => {
+            Ok(Some(Claimed::Taken(Timestamp::from_micros(until))))
+        }
+        Some((fence, _)) => {
+            release(c, fence)?;
+            Ok(None)
+        }
+        None => Ok(None),
+    }
 }
 
 fn read_covered(row: &Row<'_>) -> Result<Covered, Trouble> {
