@@ -128,11 +128,9 @@ fn list(
 ) -> Result<(), Failure> {
     match format {
         Format::Json => {
-            for summary in reader.messages(&filter) {
-                // Gone when it was deleted by age since the listing began.
-                if let Some(found) = reader.find(summary?.id)? {
-                    screen.json(&Stored::of(&found.verdict, &found.outcomes, false))?;
-                }
+            for found in reader.whole_messages(&filter) {
+                let found = found?;
+                screen.json(&Stored::of(&found.verdict, &found.outcomes, false))?;
             }
             Ok(())
         }

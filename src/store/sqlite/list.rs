@@ -9,35 +9,49 @@ use crate::outcome::OutcomeState;
 use crate::policy::{Action, Cause, Disposition};
 use crate::store::error::ReadError;
 use crate::store::row::octets;
-use crate::store::sqlite::read::Reader;
-use crate::store::sqlite::rebuild::{Trouble, optional_word, read_address, read_aligned, word};
+use crate::store::sqlite::read::{Reader, read_stored};
+use crate::store::sqlite::rebuild::{
+    self, Trouble, optional_word, read_address, read_aligned, word,
+};
 use crate::store::wire::read_optional_domain;
-use crate::store::{Count, CountBy, Filter, Summary};
+use crate::store::{Count, CountBy, Filter, Stored, Summary};
 use crate::time::{Timestamp, UtcDay};
 use crate::verdict::VerdictId;
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use std::collections::HashMap;
 use std::collections::VecDeque;
 
 /// Verdicts looked at in one read.
 const PAGE: usize = 10_000;
 
+/// The same where they are read whole: each takes some 4 KiB of memory.
+const WHOLE_PAGE: usize = 1_000;
+
 /// Different values a count tells apart; the rest is one line, `(others)`.
 const MAX_VALUES: usize = 1_000_000;
 
-/// The listing that [`Reader::messages`] gives.
-pub struct Messages<'r> {
+/// The listing that [`Reader::messages`] and [`Reader::whole_messages`] give.
+pub struct Messages<'r, T> {
     reader: &'r Reader,
     scan: Scan,
-    page: VecDeque<Summary>,
+    kind: Kind<T>,
+    page: VecDeque<T>,
     /// How many more are wanted.
     wanted: usize,
     failed: bool,
 }
 
+/// What is read of each verdict.
+struct Kind<T> {
+    select: String,
+    read: fn(&Connection, &Row<'_>) -> Result<T, Trouble>,
+}
+
 /// A filter as SQL, and how far it has got.
 struct Scan {
+    /// Keys in a page.
+    size: usize,
     /// Conditions on the keys that order and bound the pages.
     keys: Conditions,
     /// Conditions on everything else.
@@ -55,20 +69,27 @@ struct Conditions {
 
 impl Reader {
     /// The verdicts that `filter` names, newest first.
-    pub fn messages(&self, filter: &Filter) -> Messages<'_> {
-        Messages {
-            reader: self,
-            scan: Scan::new(filter),
-            page: VecDeque::new(),
-            wanted: filter.limit.unwrap_or(usize::MAX),
-            failed: false,
-        }
+    pub fn messages(&self, filter: &Filter) -> Messages<'_, Summary> {
+        let kind = Kind {
+            select: format!("{SUMMARY} {FROM}"),
+            read: |_, row| summary(row),
+        };
+        Messages::new(self, filter, PAGE, kind)
+    }
+
+    /// The same with all grounds and all that became of each message.
+    pub fn whole_messages(&self, filter: &Filter) -> Messages<'_, Stored> {
+        let kind = Kind {
+            select: rebuild::SELECT.to_owned(),
+            read: read_stored,
+        };
+        Messages::new(self, filter, WHOLE_PAGE, kind)
     }
 
     /// How many verdicts `filter` names, by value, the most first.
     pub fn count_by(&self, by: CountBy, filter: &Filter) -> Result<Vec<Count>, ReadError> {
         let mut counts: HashMap<Option<String>, u64> = HashMap::new();
-        let mut scan = Scan::new(filter);
+        let mut scan = Scan::new(filter, PAGE);
         let (shown, grouped) = columns(by);
         let select = format!("SELECT {shown}, count(*) {FROM}");
         let group = format!("GROUP BY {grouped}");
@@ -93,14 +114,14 @@ impl Reader {
     }
 }
 
-impl Iterator for Messages<'_> {
-    type Item = Result<Summary, ReadError>;
+impl<T> Iterator for Messages<'_, T> {
+    type Item = Result<T, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.failed && self.wanted > 0 {
-            if let Some(summary) = self.page.pop_front() {
+            if let Some(item) = self.page.pop_front() {
                 self.wanted -= 1;
-                return Some(Ok(summary));
+                return Some(Ok(item));
             }
             match self.read_page() {
                 Ok(true) => {}
@@ -115,7 +136,18 @@ impl Iterator for Messages<'_> {
     }
 }
 
-impl Messages<'_> {
+impl<'r, T> Messages<'r, T> {
+    fn new(reader: &'r Reader, filter: &Filter, page: usize, kind: Kind<T>) -> Self {
+        Self {
+            reader,
+            scan: Scan::new(filter, page),
+            kind,
+            page: VecDeque::new(),
+            wanted: filter.limit.unwrap_or(usize::MAX),
+            failed: false,
+        }
+    }
+
     /// Reads the next page; false when there is none.
     fn read_page(&mut self) -> Result<bool, ReadError> {
         let Some(page) = self.scan.next_page(self.reader)? else {
@@ -123,10 +155,13 @@ impl Messages<'_> {
         };
         let end = format!(
             "ORDER BY v.received DESC, v.number DESC LIMIT {}",
-            self.wanted.min(PAGE)
+            self.wanted.min(self.scan.size)
         );
-        let (sql, values) = self.scan.on(&page, &format!("{SUMMARY} {FROM}"), &end);
-        let found = self.reader.rows(&sql, params_from_iter(values), summary)?;
+        let (sql, values) = self.scan.on(&page, &self.kind.select, &end);
+        let (c, read) = (&self.reader.connection, self.kind.read);
+        let found = self
+            .reader
+            .rows(&sql, params_from_iter(values), |row| read(c, row))?;
         self.page = found.into();
         Ok(true)
     }
@@ -139,7 +174,7 @@ struct Page {
 }
 
 impl Scan {
-    fn new(filter: &Filter) -> Self {
+    fn new(filter: &Filter, size: usize) -> Self {
         let mut keys = Conditions::default();
         let mut rest = Conditions::default();
         if let Some(since) = filter.since {
@@ -177,6 +212,7 @@ impl Scan {
             }
         }
         Self {
+            size,
             keys,
             rest,
             below: None,
@@ -215,7 +251,7 @@ impl Scan {
             "SELECT v.received, v.number FROM verdict v WHERE true {}
              ORDER BY v.received DESC, v.number DESC LIMIT 1 OFFSET {}",
             conditions.sql,
-            PAGE - 1
+            self.size - 1
         );
         (sql, conditions.values)
     }
@@ -404,7 +440,7 @@ mod tests {
                 "verdict_received",
             ),
         ] {
-            let mut scan = Scan::new(&filter);
+            let mut scan = Scan::new(&filter, PAGE);
             scan.below = Some((5, 5));
             let (bound, values) = scan.bound();
             let bound = plan(&c, &bound, values);

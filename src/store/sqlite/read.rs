@@ -228,15 +228,7 @@ impl Reader {
 
     fn stored(&self, sql: &str, key: &[&dyn ToSql]) -> Result<Vec<Stored>, ReadError> {
         let c = &self.connection;
-        let read = |row: &Row<'_>| -> Result<Stored, Trouble> {
-            let (number, verdict) = rebuild::verdict(c, row)?;
-            Ok(Stored {
-                verdict,
-                outcomes: outcomes(c, number)?,
-                came_back: came_back(c, number)?,
-            })
-        };
-        self.rows(sql, key, read)
+        self.rows(sql, key, |row| read_stored(c, row))
     }
 
     /// All rows of a query, each read by `read`.
@@ -308,6 +300,16 @@ pub(super) fn collect<T>(
         found.push(read(row)?);
     }
     Ok(found)
+}
+
+/// A row of `rebuild::SELECT`, with what became of the message.
+pub(super) fn read_stored(c: &Connection, row: &Row<'_>) -> Result<Stored, Trouble> {
+    let (number, verdict) = rebuild::verdict(c, row)?;
+    Ok(Stored {
+        verdict,
+        outcomes: outcomes(c, number)?,
+        came_back: came_back(c, number)?,
+    })
 }
 
 fn outcomes(c: &Connection, number: i64) -> Result<Vec<Outcome>, Trouble> {
