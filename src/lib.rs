@@ -7,7 +7,7 @@
 //! - words: [`domain`], [`address`], [`time`], `word`
 //! - formats, bytes to types and back: [`message`], [`dns`], [`site_key`]
 //! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
-//! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`]
+//! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`], [`replay`]
 //! - adapters, one outside thing each: [`resolver`], [`store`], [`mta`], [`deliver`], [`key_file`],
 //!   [`local_socket`]
 //! - operations, the verbs of the program: [`build_report`], [`send_report`], [`quarantine`],
@@ -53,6 +53,7 @@ pub mod mta_helper;
 pub mod outcome;
 pub mod policy;
 pub mod quarantine;
+pub mod replay;
 pub mod report;
 pub mod resolver;
 pub mod schedule;

@@ -19,6 +19,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("auth", 2),
     ("policy", 2),
     ("outcome", 3),
+    ("replay", 3),
     ("report", 3),
     ("verdict", 3),
     ("deliver", 4),

@@ -95,6 +95,7 @@ fn filter(arguments: &Arguments) -> Filter {
         disposition: arguments.disposition,
         outcome: arguments.outcome,
         queue_id: arguments.queue_id.clone(),
+        decided: None,
         limit,
     }
 }

@@ -19,12 +19,15 @@ mod output;
 mod page;
 mod policy;
 mod quarantine;
+mod replay;
 mod report;
+mod review;
 mod run;
 mod sentences;
 mod status;
 mod stored;
 mod suppress;
+mod what_if;
 mod why;
 
 use crate::config::{LoadError, Loaded, load};
@@ -70,6 +73,8 @@ enum Command {
     Quarantine(quarantine::Arguments),
     /// Aggregate reports: what is due, what they would say, building them now
     Report(report::Arguments),
+    /// What was held or refused and should perhaps not have been, and the other way round
+    Review(review::Arguments),
     /// Run the daemon, all of it, in the foreground
     Run(run::Arguments),
     /// Run what a mail host needs: the milter
@@ -80,6 +85,8 @@ enum Command {
     Status(status::Arguments),
     /// Addresses and domains that get no reports, because mail to them fails
     Suppress(suppress::Arguments),
+    /// What other settings and rules would have done with the mail that came in
+    WhatIf(what_if::Arguments),
     /// Explain one stored verdict: grounds, rule, header, what became of the message
     Why(why::Arguments),
 }
@@ -156,11 +163,13 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Policy(arguments) => policy::run(arguments, file),
         Command::Quarantine(arguments) => quarantine::run(arguments, file),
         Command::Report(arguments) => report::run(arguments, file),
+        Command::Review(arguments) => review::run(arguments, file),
         Command::Run(arguments) => run::run(arguments, Role::All, file),
         Command::Milter(arguments) => run::run(arguments, Role::Milter, file),
         Command::Schedule(arguments) => run::run(arguments, Role::Schedule, file),
         Command::Status(arguments) => status::run(arguments, file),
         Command::Suppress(arguments) => suppress::run(arguments, file),
+        Command::WhatIf(arguments) => what_if::run(arguments, file),
         Command::Why(arguments) => why::run(arguments, file),
     }
 }

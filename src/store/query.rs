@@ -29,6 +29,8 @@ pub struct Filter {
     /// What became of it, as far as is known now.
     pub outcome: Option<OutcomeState>,
     pub queue_id: Option<String>,
+    /// Only those that were decided in one of these ways.
+    pub decided: Option<Vec<DecidedKey>>,
     /// At most this many, the newest ones; `None`: all. Counting looks at all.
     pub limit: Option<usize>,
 }
@@ -149,6 +151,23 @@ pub struct SkipPair {
     /// `None`: not exactly one.
     pub author_domain: Option<DomainName>,
     pub recipient_domain: DomainName,
+    pub messages: u64,
+}
+
+/// The store's number for a way of deciding; it holds for as long as the store is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DecidedKey(pub(super) i64);
+
+/// One way in which messages were decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    pub key: DecidedKey,
+    pub cause: Cause,
+    /// The policy that the decision started from; `None` without one.
+    pub published: Option<Policy>,
+    /// After `t=y`.
+    pub applied: Option<Policy>,
+    pub action: Action,
     pub messages: u64,
 }
 

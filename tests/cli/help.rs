@@ -50,6 +50,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["report", "resend"], "the same Report-ID"),
     (&["report", "send"], "delivery.rate"),
     (&["report", "show"], "--xml | xmllint"),
+    (&["review"], "released_before 4"),
     (&["run"], "SIGHUP reloads the settings"),
     (&["schedule"], "SIGTERM"),
     (&["status"], "Exit codes"),
@@ -59,6 +60,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["suppress", "list"], "--format"),
     (&["suppress", "add"], "alignd suppress add"),
     (&["suppress", "remove"], "ADDRESS|DOMAIN"),
+    (&["what-if"], "alignd what-if --on-reject reject"),
     (&["why"], "alignd why"),
 ];
 

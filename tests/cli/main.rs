@@ -10,6 +10,7 @@ mod numbers;
 mod policy;
 mod quarantine;
 mod ran;
+mod replayed;
 mod report;
 mod stored;
 mod suppress;

@@ -14,7 +14,7 @@ use crate::store::sqlite::rebuild::{
     self, Trouble, optional_word, read_address, read_aligned, word,
 };
 use crate::store::wire::read_optional_domain;
-use crate::store::{Count, CountBy, Filter, Stored, Summary};
+use crate::store::{Count, CountBy, Decided, DecidedKey, Filter, Stored, Summary};
 use crate::time::{Timestamp, UtcDay};
 use crate::verdict::VerdictId;
 use rusqlite::types::Value;
@@ -84,6 +84,24 @@ impl Reader {
             read: read_stored,
         };
         Messages::new(self, filter, WHOLE_PAGE, kind)
+    }
+
+    /// In which ways the verdicts that `filter` names were decided.
+    pub fn decided(&self, filter: &Filter) -> Result<Vec<Decided>, ReadError> {
+        let mut found: HashMap<i64, Decided> = HashMap::new();
+        let mut scan = Scan::new(filter, PAGE);
+        while let Some(page) = scan.next_page(self)? {
+            let end = "GROUP BY v.policy_evaluated";
+            let (sql, values) = scan.on(&page, &format!("{DECIDED} {FROM}"), end);
+            for decided in self.rows(&sql, params_from_iter(values), decided)? {
+                let messages = decided.messages;
+                found
+                    .entry(decided.key.0)
+                    .and_modify(|known| known.messages += messages)
+                    .or_insert(decided);
+            }
+        }
+        Ok(found.into_values().collect())
     }
 
     /// How many verdicts `filter` names, by value, the most first.
@@ -211,6 +229,11 @@ impl Scan {
                 rest.add(sql, [Value::from(word.to_owned())]);
             }
         }
+        if let Some(decided) = &filter.decided {
+            let places = vec!["?"; decided.len()].join(", ");
+            let keys = decided.iter().map(|key| Value::from(key.0));
+            rest.add(&format!("v.policy_evaluated IN ({places})"), keys);
+        }
         Self {
             size,
             keys,
@@ -303,6 +326,20 @@ const SUMMARY: &str = "SELECT v.id, v.received, v.queue_id, v.source_ip,
      WHERE p.id = v.policy_published) AS policy_domain,
     e.dmarc, e.spf, e.dkim, e.applied, e.cause, e.disposition, e.action,
     (SELECT state FROM outcome WHERE verdict = v.number ORDER BY seq DESC LIMIT 1) AS state";
+
+const DECIDED: &str =
+    "SELECT v.policy_evaluated, e.cause, e.published, e.applied, e.action, count(*) AS messages";
+
+fn decided(row: &Row<'_>) -> Result<Decided, Trouble> {
+    Ok(Decided {
+        key: DecidedKey(row.get("policy_evaluated")?),
+        cause: word(row, "cause", Cause::parse)?,
+        published: optional_word(row, "published", Policy::parse)?,
+        applied: optional_word(row, "applied", Policy::parse)?,
+        action: word(row, "action", Action::parse)?,
+        messages: row.get::<_, i64>("messages")?.unsigned_abs(),
+    })
+}
 
 fn summary(row: &Row<'_>) -> Result<Summary, Trouble> {
     let header_from: Option<String> = row.get("header_from")?;
