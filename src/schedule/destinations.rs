@@ -50,4 +50,4 @@ impl<R: Resolver> Destinations for LiveDestinations<'_, R> {
 
 /// How long the look-ups of one domain may take. After that its record as last seen holds, and what is
 /// not verified by then is before it is sent.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(3);
