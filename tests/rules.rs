@@ -13,6 +13,7 @@ use alignd::config::Config;
 use alignd::domain::DomainName;
 use alignd::policy::Decision;
 use alignd::policy::decide::{Situation, by_settings, decide};
+use alignd::policy::reply::reply;
 use alignd::policy::rules::{Facts, Recipients, RuleSet};
 use alignd::time::Timestamp;
 use proptest::prelude::*;
@@ -616,6 +617,36 @@ fn what_a_rule_makes_of_a_failure() {
             expected,
             "{text} p={policy} {set}"
         );
+    }
+}
+
+/// A domain owner who asked for nothing must not be named as the one who refuses.
+#[test]
+fn a_refusal_says_whose_policy_it_is() {
+    let reject = "[[stricter]]\nauthor_domain = '*'\naction = 'reject'\n";
+    for (text, policy, expected) in [
+        (
+            reject,
+            "none",
+            "Email rejected per local policy: it failed DMARC for bank.example",
+        ),
+        (
+            "[policy]\non_reject = 'reject'\n",
+            "reject",
+            "Email rejected per DMARC policy for bank.example",
+        ),
+    ] {
+        let config = config(text);
+        let message = message("");
+        let rules = config.rules([]);
+        let decision = decide(
+            fails(policy),
+            Some(&message.facts()),
+            &config.policy,
+            &rules,
+        );
+        let reply = reply(&decision, Some(&message.author), &config.policy);
+        assert_eq!(reply.map(|reply| reply.text).as_deref(), Some(expected));
     }
 }
 
