@@ -12,8 +12,8 @@
 //!   [`local_socket`]
 //! - operations, the verbs of the program: [`build_report`], [`send_report`], [`quarantine`],
 //!   [`tell_outcome`]
-//! - entrances, each with a loop of its own: [`milter`], [`schedule`], [`inbox`], [`control`],
-//!   [`mta_helper`]
+//! - entrances, each with a loop of its own: [`milter`], [`schedule`], [`host`], [`inbox`],
+//!   [`control`], [`mta_helper`]
 //! - the root, which puts all of it together: [`config`], [`daemon`], [`cli`]
 //!
 //! # One message
@@ -43,6 +43,7 @@ pub mod daemon;
 pub mod deliver;
 pub mod dns;
 pub mod domain;
+pub mod host;
 pub mod inbox;
 pub mod key_file;
 pub mod local_socket;

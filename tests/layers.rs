@@ -33,6 +33,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("quarantine", 5),
     ("tell_outcome", 5),
     ("control", 6),
+    ("host", 6),
     ("inbox", 6),
     ("milter", 6),
     ("mta_helper", 6),

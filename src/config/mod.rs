@@ -17,6 +17,7 @@ use crate::auth::dkim::DkimSettings;
 use crate::control::ControlSettings;
 use crate::deliver::DeliverySettings;
 use crate::domain::DomainName;
+use crate::host::OutcomeSettings;
 use crate::milter::settings::{MilterSettings, TrustSettings};
 use crate::mta::QueueSettings;
 use crate::policy::PolicySettings;
@@ -45,6 +46,7 @@ pub struct Config {
     pub arc: ArcSettings,
     pub policy: PolicySettings,
     pub quarantine: QuarantineSettings,
+    pub outcome: OutcomeSettings,
     pub store: StoreSettings,
     pub report: ReportSettings,
     pub delivery: DeliverySettings,
@@ -221,6 +223,7 @@ impl Config {
             arc: ArcSettings::default(),
             policy: PolicySettings::default(),
             quarantine: QuarantineSettings::default(),
+            outcome: OutcomeSettings::default(),
             store: StoreSettings::default(),
             report: ReportSettings::default(),
             delivery: DeliverySettings::default(),

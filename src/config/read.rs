@@ -16,6 +16,7 @@ use crate::auth::dmarc::DiscoveryMethod;
 use crate::control::ControlSettings;
 use crate::deliver::{DeliverySettings, Server, TlsMode};
 use crate::domain::DomainName;
+use crate::host::{LogSource, OutcomeSettings};
 use crate::milter::settings::{
     HostPattern, MilterSettings, SenderPattern, SocketSpec, TrustSettings,
 };
@@ -43,6 +44,7 @@ pub fn config(reader: &mut Reader<'_>, defaults: Config) -> Config {
         arc: reader.section("arc", |s| arc(s, defaults.arc)),
         policy: reader.section("policy", |s| policy(s, defaults.policy)),
         quarantine: reader.section("quarantine", |s| quarantine(s, defaults.quarantine)),
+        outcome: reader.section("outcome", |s| outcome(s, defaults.outcome)),
         store: reader.section("store", |s| store(s, defaults.store)),
         report: reader.section("report", |s| report(s, defaults.report)),
         delivery: reader.section("delivery", |s| delivery(s, defaults.delivery)),
@@ -169,6 +171,22 @@ fn quarantine(s: &mut Section<'_, '_>, d: QuarantineSettings) -> QuarantineSetti
             }),
             helper_socket: s.or("helper_socket", d.queue.helper_socket, local_socket),
         },
+    }
+}
+
+fn outcome(s: &mut Section<'_, '_>, d: OutcomeSettings) -> OutcomeSettings {
+    OutcomeSettings {
+        log: s.or("log", d.log, |v| {
+            if v.is_text("none") {
+                return Ok(None);
+            }
+            if v.is_text("journal") {
+                return Ok(Some(LogSource::Journal));
+            }
+            let path = absolute_path(v).map(LogSource::File);
+            let expected = "\"none\", \"journal\" or a file such as \"/var/log/mail.log\"";
+            path.map(Some).map_err(|_| v.unlike(expected))
+        }),
     }
 }
 

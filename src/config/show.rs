@@ -30,6 +30,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("arc", arc(config)),
         ("policy", policy(config)),
         ("quarantine", quarantine(config)),
+        ("outcome", outcome(config)),
         ("store", store(config)),
         ("report", report(config)),
         ("delivery", delivery(config)),
@@ -163,6 +164,14 @@ fn quarantine(config: &Config) -> Written {
         ("mta_config", optional(path.as_ref())),
         ("helper_socket", quoted(s.helper_socket.display())),
     ]
+}
+
+fn outcome(config: &Config) -> Written {
+    let log = match &config.outcome.log {
+        Some(source) => quoted(source),
+        None => quoted("none"),
+    };
+    vec![("log", log)]
 }
 
 fn store(config: &Config) -> Written {

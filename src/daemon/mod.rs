@@ -20,6 +20,7 @@ use crate::address::Mailbox;
 use crate::config::{Config, load};
 use crate::control::ControlSettings;
 use crate::dns::Resolver;
+use crate::host::{Follower, TURN, system_zone};
 use crate::key_file::{self, KeyError};
 use crate::milter::{self, PROGRESS, Service, Settings};
 use crate::policy::rules::RuleSet;
@@ -187,6 +188,7 @@ struct Receiving {
     /// As they were at the start.
     rules: StoredRules,
     expiry: JoinHandle<()>,
+    follower: Option<JoinHandle<()>>,
 }
 
 impl Receiving {
@@ -209,6 +211,7 @@ impl Receiving {
         let service = service(settings, resolver.clone(), &store, bounces::start(config));
         let expiry = tokio::spawn(expire(store.clone()));
         let control = control::start(config, control, &store, stopped);
+        let follower = follow(config, &store, stopped);
         let milter = tokio::spawn(milter::run(listeners, service, stopped.clone(), GRACE));
         Ok(Self {
             store,
@@ -216,6 +219,7 @@ impl Receiving {
             control,
             rules,
             expiry,
+            follower,
         })
     }
 
@@ -230,6 +234,11 @@ impl Receiving {
         };
         if let Err(problem) = self.control.await {
             error!(%problem, "the control socket ended by itself; please report it");
+        }
+        if let Some(follower) = self.follower
+            && tokio::time::timeout(LEAVE, follower).await.is_err()
+        {
+            warn!("stopped while the mail log was read: it is taken up again after the next start");
         }
         self.store.close().await;
         result
@@ -295,6 +304,24 @@ fn site_key(config: &Config, rules: &RuleSet) -> Result<Option<SiteKey>, KeyErro
 /// The address that report mail is from, once it can be sent.
 fn report_from(config: &Config) -> Option<Mailbox> {
     Mailbox::parse(&config.sending().ok()?.from.to_string())
+}
+
+/// Follows the mail log, where one is named. Mail must not wait for what it lacks.
+fn follow(
+    config: &Config,
+    store: &Store,
+    stopped: &watch::Receiver<bool>,
+) -> Option<JoinHandle<()>> {
+    let source = config.outcome.log.as_ref()?;
+    let (directory, zone) = (&config.store.path, system_zone());
+    let clock = Arc::new(SystemClock);
+    match Follower::open(source, directory, zone, store.clone(), clock, TURN) {
+        Ok(follower) => Some(tokio::spawn(follower.run(stopped.clone()))),
+        Err(problem) => {
+            error!(%problem, "the mail log is not followed: mend it and restart alignd");
+            None
+        }
+    }
 }
 
 /// Deletes what is older than `store.keep_messages`, now and every hour.
@@ -456,6 +483,7 @@ fn fixed_at_start(running: &Config, new: &Config) -> Vec<&'static str> {
             "store.local_parts",
             store.local_parts == new.store.local_parts,
         ),
+        ("outcome.log", running.outcome == new.outcome),
         ("metrics.listen", running.metrics == new.metrics),
         ("log.format", running.log.format == new.log.format),
     ];

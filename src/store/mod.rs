@@ -42,8 +42,8 @@ pub use fold::{
 };
 pub use handle::Store;
 pub use query::{
-    Count, CountBy, Decided, DecidedKey, Filter, HeldCounts, HeldFilter, HeldMessage, SkipCount,
-    SkipPair, StoreStats, Stored, Summary,
+    Bearer, Count, CountBy, Decided, DecidedKey, Filter, HeldCounts, HeldFilter, HeldMessage,
+    SkipCount, SkipPair, StoreStats, Stored, Summary,
 };
 pub use reports::{
     Attempt, CameTo, Claimed, Covered, Destination, Expired, Finished, InVain, KeptReport, Lease,

@@ -112,6 +112,16 @@ pub struct HeldCounts {
     pub since: Option<Timestamp>,
 }
 
+/// A message and how it stands, without its grounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bearer {
+    pub id: VerdictId,
+    pub received: Timestamp,
+    pub state: OutcomeState,
+    /// When it came to stand so.
+    pub since: Timestamp,
+}
+
 words! {
     /// What to count by.
     CountBy {

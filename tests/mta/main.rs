@@ -11,6 +11,7 @@ mod holding;
 mod hostile;
 mod house;
 mod keeping;
+mod log;
 mod queue;
 mod report;
 mod same_verdict;

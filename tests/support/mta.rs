@@ -42,6 +42,9 @@ pub trait Mta: Send + Sync {
     /// A process in its namespaces.
     fn namespace(&self) -> u32;
 
+    /// The mail log so far.
+    fn log(&self) -> String;
+
     /// Its network namespace.
     fn network(&self) -> File {
         let file = format!("/proc/{}/ns/net", self.namespace());

@@ -131,6 +131,10 @@ impl Mta for Postfix {
         self.home.path().join("spool/alignd")
     }
 
+    fn log(&self) -> String {
+        Postfix::log(self)
+    }
+
     fn namespace(&self) -> u32 {
         self.first_process.id()
     }

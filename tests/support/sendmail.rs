@@ -137,6 +137,10 @@ impl Mta for Sendmail {
         self.home.path().join("run/alignd")
     }
 
+    fn log(&self) -> String {
+        Sendmail::log(self)
+    }
+
     fn namespace(&self) -> u32 {
         self.first_process.id()
     }

@@ -9,6 +9,7 @@ use super::{Exit, Failure, Outcome, now, settings};
 use crate::config::check::Severity;
 use crate::config::value::write_duration;
 use crate::config::{Config, Loaded};
+use crate::host::LogPlace;
 use crate::milter::SocketSpec;
 use crate::outcome::OutcomeState;
 use crate::store::{Count, CountBy, Filter, HeldCounts, OpenError, Reader, StoreStats};
@@ -42,7 +43,7 @@ pub fn run(_: &Arguments, file: Option<&Path>) -> Outcome {
         Ok(reader) => {
             store(reader, &loaded.config, &mut problems, &mut page)?;
             held(reader, &loaded.config, &mut page)?;
-            today(reader, now(), &mut problems, &mut page)?;
+            today(reader, &loaded.config, now(), &mut problems, &mut page)?;
         }
         Err(error) => problems.push(Problem {
             next: match error {
@@ -190,6 +191,7 @@ fn held(reader: &Reader, config: &Config, page: &mut Page<'_>) -> Result<(), Fai
 
 fn today(
     reader: &Reader,
+    config: &Config,
     now: Timestamp,
     problems: &mut Vec<Problem>,
     page: &mut Page<'_>,
@@ -219,7 +221,53 @@ fn today(
             next: "alignd messages --outcome unknown; the mail log tells what became of each".to_owned(),
         });
     }
-    page.text("Accepted is unconfirmed: a filter behind alignd may have refused the message still.")
+    mail_log(config, now, problems, page)
+}
+
+/// Whether accepted means accepted.
+fn mail_log(
+    config: &Config,
+    now: Timestamp,
+    problems: &mut Vec<Problem>,
+    page: &mut Page<'_>,
+) -> Result<(), Failure> {
+    let Some(source) = &config.outcome.log else {
+        return page.text(
+            "Accepted is unconfirmed: a filter behind alignd may have refused the message still. \
+             The mail log would tell: outcome.log.",
+        );
+    };
+    let mut wrong = |what: String| {
+        problems.push(Problem {
+            what,
+            next: "alignd's log says why; the user alignd runs as must be able to read it"
+                .to_owned(),
+        });
+    };
+    let place = match LogPlace::open(&config.store.path, source) {
+        Ok(place) => place,
+        Err(problem) => {
+            wrong(problem.to_string());
+            return Ok(());
+        }
+    };
+    let Some(caught_up) = place.caught_up() else {
+        wrong(format!("the mail log, {source}, was never read to its end"));
+        return page.item("mail log", &format!("{source}, not read yet"));
+    };
+    let last = match place.read_until() {
+        Some(at) => format!("its last line about a mail is of {at}"),
+        None => "no line about a mail yet".to_owned(),
+    };
+    if now.micros().saturating_sub(caught_up.micros()) > BEHIND {
+        wrong(format!(
+            "the mail log, {source}, was last read to its end at {caught_up}: what became of later mail is unconfirmed"
+        ));
+    }
+    page.item(
+        "mail log",
+        &format!("{source}, read at {caught_up}; {last}"),
+    )
 }
 
 fn skips(reader: &Reader, day: UtcDay, page: &mut Page<'_>) -> Result<(), Failure> {
@@ -298,6 +346,9 @@ fn octets(count: u64) -> String {
 
 /// How long a TCP socket may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// A mail log that wasn't read to its end for so long is a problem, in microseconds.
+const BEHIND: i64 = 5 * 60 * 1_000_000;
+
 /// Less room than this on the store's disk is a problem.
 const LITTLE: u64 = 256 << 20;
 

@@ -14,6 +14,13 @@ pub fn event(text: &str) -> Option<LogEvent> {
     if text.starts_with("done; delay=") {
         return Some(LogEvent::Finished);
     }
+    // The last word on the content, whichever milter said it; `milter=…` comes before it with a LogLevel above 9.
+    if let Some(did) = text.strip_prefix("Milter: data, ") {
+        return refusal(did).map(|refusal| LogEvent::Refused {
+            milter: None,
+            refusal,
+        });
+    }
     if let Some(rest) = text.strip_prefix("milter=") {
         return by_milter(rest);
     }
@@ -36,17 +43,20 @@ fn by_milter(rest: &str) -> Option<LogEvent> {
         },
     };
     let milter = Some(bounded(name));
-    let refused = |refusal| {
-        let milter = milter.clone();
-        Some(LogEvent::Refused { milter, refusal })
-    };
+    if did.starts_with("quarantine=") {
+        return Some(LogEvent::Held { milter });
+    }
+    refusal(did).map(|refusal| LogEvent::Refused { milter, refusal })
+}
+
+/// `reject=554 5.7.1 text`, `reject`, `tempfail`, `discard`
+fn refusal(did: &str) -> Option<Refusal> {
     let (did, words) = did.split_once('=').unwrap_or((did, ""));
     match did {
-        "quarantine" => Some(LogEvent::Held { milter }),
-        "discard" => refused(Refusal::Discarded),
-        "tempfail" => refused(Refusal::Tempfailed(bounded(words))),
-        "reject" if words.starts_with('4') => refused(Refusal::Tempfailed(bounded(words))),
-        "reject" => refused(Refusal::Rejected(bounded(words))),
+        "discard" => Some(Refusal::Discarded),
+        "tempfail" => Some(Refusal::Tempfailed(bounded(words))),
+        "reject" if words.starts_with('4') => Some(Refusal::Tempfailed(bounded(words))),
+        "reject" => Some(Refusal::Rejected(bounded(words))),
         _ => None,
     }
 }

@@ -110,6 +110,14 @@ fn sendmail_tells() {
             rejected(Some("m1"), "554 5.7.1 no"),
         ),
         (
+            "Milter: data, reject=554 5.7.1 Command rejected",
+            rejected(None, "554 5.7.1 Command rejected"),
+        ),
+        (
+            "Milter: data, reject=451 4.3.2 Please try again later",
+            tempfailed(None, "451 4.3.2 Please try again later"),
+        ),
+        (
             "milter=m1, reject=451 4.7.1 later",
             tempfailed(Some("m1"), "451 4.7.1 later"),
         ),
@@ -241,7 +249,7 @@ fn nobody_else_is_believed() {
         "to=<u@r.example>, delay=00:00:00, mailer=local, pri=38887, quarantine=v-0123, dsn=2.0.0, stat=Sent ...x, stat=quarantined",
         "to=<\"a>, dsn=2.0.0, stat=Sent\"@r.example>, delay=00:00:00, stat=queued",
         "Milter (m0) insert (0): header: X: milter=m1, reject",
-        "Milter: data, reject=554 5.7.1 Command rejected",
+        "Milter: from=<x>, reject=554 5.7.1 Command rejected",
         "milter=m1, action=rcpt, reject=550 5.7.1 no",
         "unquarantine ",
         " unquarantine",

@@ -6,9 +6,10 @@
 //! - `migrate`: the schema · `dictionary`: contents stored once · `write`: one verb per function
 //! - `change`: what operators change · `uses`: how often rules decided
 //! - `writer`: the thread · `expire`: retention
-//! - `read`, `list`, `held`, `exceptions`: the reader · `rebuild`: rows to verdicts
+//! - `read`, `list`, `held`, `exceptions`, `bearer`: the reader · `rebuild`: rows to verdicts
 //! - `fold`: days to the rows of reports · `reports`: `reports.db`
 
+mod bearer;
 mod change;
 mod dictionary;
 mod exceptions;
