@@ -13,7 +13,7 @@ use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -314,12 +314,32 @@ impl Drop for Keeping {
     }
 }
 
-fn prepared(kind: Kind, main_cf: &str) -> (Box<dyn Mta>, tempfile::TempDir) {
-    let home = tempfile::Builder::new()
+/// A directory for a helper: its settings, its log and its socket, `helper.sock`.
+pub fn home() -> tempfile::TempDir {
+    tempfile::Builder::new()
         .prefix("alignd-keeping-")
         .permissions(Permissions::from_mode(0o755))
         .tempdir()
-        .expect("a directory for the helper can be made");
+        .expect("a directory for the helper can be made")
+}
+
+/// A helper beside an MTA of somebody else's; it listens.
+pub fn beside(kind: Kind, home: &Path, mta: &dyn Mta) -> Child {
+    lay_out(home, kind, mta);
+    again(kind, home, mta)
+}
+
+/// The same once more.
+pub fn again(kind: Kind, home: &Path, mta: &dyn Mta) -> Child {
+    let helper = spawned(helper(kind, home, mta), home);
+    wait::until("the helper listens", || {
+        UnixStream::connect(home.join("helper.sock")).ok()
+    });
+    helper
+}
+
+fn prepared(kind: Kind, main_cf: &str) -> (Box<dyn Mta>, tempfile::TempDir) {
+    let home = home();
     let mta: Box<dyn Mta> = match kind {
         Kind::Postfix => {
             let main_cf = format!("{HOLD_ALL}{main_cf}");

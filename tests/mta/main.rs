@@ -13,6 +13,7 @@ mod house;
 mod keeping;
 mod log;
 mod queue;
+mod release;
 mod report;
 mod same_verdict;
 mod sendmail_host;
