@@ -56,7 +56,12 @@ impl Lookups<'_> {
         }
     }
 
+    /// Many at a time: what is kept for them would else lie between the writers' large buffers, and
+    /// memory would come to pieces.
     fn ask<D>(&mut self, builder: &Builder<'_, D>) -> Result<(), BuildError> {
+        if self.awaited.len() > AHEAD / 2 {
+            return Ok(());
+        }
         while self.awaited.len() < AHEAD {
             let Some(summary) = self.rest.next() else {
                 return Ok(());
