@@ -3,6 +3,7 @@
 use crate::house::{House, Kind};
 use crate::report::{Night, Owners};
 use crate::smtp::Client;
+use crate::story::{self, Listener};
 use crate::world::{self, ED25519, EVIL, FORWARDER, LIST, RSA, SENDER};
 
 const LETTER: &[u8] = b"From: Ann <ann@sender.example>\r\nTo: reader@receiver.example\r\n\
@@ -118,6 +119,26 @@ fn five_mails_come_in() {
     show(&house, &["why", &spoof]);
     show(&house, &["report", "preview", "sender.example"]);
     a_night_later(&house);
+}
+
+/// Whoever reads what `contrib/demo` prints.
+struct Reader;
+
+impl Listener for Reader {
+    fn tell(&self, text: &str) {
+        tell(&format!("\n{text}"));
+    }
+
+    fn show(&self, command: &[&str], printed: &str) {
+        tell(&format!("\n$ alignd {}\n", command.join(" ")));
+        tell(&indented(printed.lines()));
+    }
+}
+
+#[test]
+fn and_a_newsletter_is_held_and_released() {
+    tell("\n\nThe second story: holding, release, and an exception.");
+    story::told(Kind::Postfix, &Reader);
 }
 
 /// The report that the owner of sender.example gets about these five mails.

@@ -348,7 +348,7 @@ fn prepared(kind: Kind, main_cf: &str) -> (Box<dyn Mta>, tempfile::TempDir) {
                 jail: Jail::Open,
                 main_cf: &main_cf,
             };
-            Box::new(Postfix::start_with(&setup, FLUSH))
+            Box::new(Postfix::start(&setup))
         }
         Kind::Sendmail => Box::new(Sendmail::start(&sendmail::Setup {
             milters: &[],
@@ -453,8 +453,6 @@ fn spawned(mut helper: Command, home: &Path) -> Child {
 }
 
 const HOLD_ALL: &str = "smtpd_client_restrictions = check_client_access static:HOLD\n";
-/// `postqueue -i` asks it.
-const FLUSH: &str = "flush    unix n - n 1000? 0 flush\n";
 /// A line from standard input into the socket, the answer to standard output.
 const SAY: &str = "
 import socket, sys

@@ -21,6 +21,7 @@ mod sessions;
 mod skips;
 mod smarthost;
 mod stops;
+mod story;
 mod world;
 
 #[path = "../support/accounts.rs"]

@@ -336,6 +336,7 @@ bounce   unix - - {jailed} - 0 bounce
 defer    unix - - {jailed} - 0 bounce
 trace    unix - - {jailed} - 0 bounce
 verify   unix - - {jailed} - 1 verify
+flush    unix n - {jailed} 1000? 0 flush
 proxymap unix - - n - - proxymap
 error    unix - - {jailed} - - error
 retry    unix - - {jailed} - - error
