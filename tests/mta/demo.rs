@@ -131,12 +131,12 @@ impl Listener for Reader {
 
     fn show(&self, command: &[&str], printed: &str) {
         tell(&format!("\n$ alignd {}\n", command.join(" ")));
-        tell(&indented(printed.lines()));
+        tell(printed);
     }
 }
 
 #[test]
-fn and_a_newsletter_is_held_and_released() {
+fn then_a_newsletter_is_held_and_released() {
     tell("\n\nThe second story: holding, release, and an exception.");
     story::told(Kind::Postfix, &Reader);
 }

@@ -1,12 +1,12 @@
 //! `alignd quarantine show`: one held message with its grounds, or as it lies in the MTA's queue.
 
-use crate::cli::exception::numbered;
 use crate::cli::output::{Screen, printable};
 use crate::cli::page::Page;
 use crate::cli::{Exit, Failure, Outcome, ask, explain, settings, stored};
 use crate::mta::Helper;
 use crate::quarantine::{Target, message};
 use crate::store::Stored;
+use crate::verdict::suggest::suggestions;
 use clap::Args;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
@@ -70,14 +70,10 @@ fn page(stored: &Stored, page: &mut Page<'_>) -> Result<(), Failure> {
     explain::message(&verdict.message, page)?;
     explain::verdict(verdict, page)?;
     explain::history(&stored.outcomes, page)?;
-    page.heading("What would let the next one pass")?;
-    let suggestions = numbered(verdict);
-    for suggestion in &suggestions {
-        page.text(suggestion)?;
-    }
-    page.text(match suggestions.is_empty() {
-        true => "Nothing about it is verified: it can be released, once, and no exception be made for it.",
-        false => "alignd quarantine release ID --allow NUMBER [--expires 90d] releases it and makes that exception.",
+    page.heading("To let it go")?;
+    page.text(match suggestions(verdict).is_empty() {
+        true => "alignd quarantine release ID: nothing about it is verified, so no exception can be made for the next one.",
+        false => "alignd quarantine release ID --allow NUMBER [--expires 90d] also makes that exception for the next one.",
     })
 }
 
