@@ -4,36 +4,35 @@
 
 use super::QuarantineError;
 use crate::domain::DomainName;
-use crate::outcome::OutcomeState;
-use crate::store::{Filter, Reader, Stored};
+use crate::store::{self, Reader, Stored};
 use crate::time::Timestamp;
 
 /// Which held messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeldFilter {
     pub author_domain: Option<DomainName>,
-    /// Received before this point.
+    /// Held since before this point.
     pub before: Option<Timestamp>,
     /// At most so many, the oldest.
     pub limit: usize,
 }
 
-/// The held messages, the oldest first.
+/// The held messages, the oldest first. Whatever else is stored, only these are read.
 pub fn held(reader: &Reader, filter: &HeldFilter) -> Result<Vec<Stored>, QuarantineError> {
-    let newest_first = Filter {
-        author_domain: filter.author_domain.clone(),
-        until: filter.before,
-        outcome: Some(OutcomeState::Held),
-        ..Filter::default()
-    };
-    let mut found = Vec::new();
-    for summary in reader.messages(&newest_first) {
-        found.push(summary.map_err(QuarantineError::Read)?.id);
-    }
-    let oldest = found.into_iter().rev().take(filter.limit);
     let mut held = Vec::new();
-    for id in oldest {
-        held.extend(reader.find(id).map_err(QuarantineError::Read)?);
+    let mut page = store::HeldFilter {
+        author_domain: filter.author_domain.clone(),
+        held_before: filter.before,
+        ..store::HeldFilter::default()
+    };
+    while held.len() < filter.limit {
+        let found = reader.held(&page).map_err(QuarantineError::Read)?;
+        let Some(last) = found.last() else { break };
+        page.beyond = Some(last.id);
+        for message in found.iter().take(filter.limit - held.len()) {
+            // Gone when somebody let it go meanwhile and it was deleted by age.
+            held.extend(reader.find(message.id).map_err(QuarantineError::Read)?);
+        }
     }
     Ok(held)
 }

@@ -195,6 +195,7 @@ fn the_next_one_passes_under_the_exception(mta: Kind) {
         |arguments: &[&str]| kept.house.alignd.run(&[&["exception"], arguments].concat());
     let listed = exception(&["list", "--format", "json"]);
     assert!(listed.contains("\"owner\":\"root\""), "{listed}");
+    assert!(listed.contains("\"hits\":1"), "{listed}");
     exception(&["remove", "stored-1", "--why", "enough"]);
     let history = exception(&["show", "stored-1"]);
     assert!(

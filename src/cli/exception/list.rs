@@ -6,7 +6,7 @@ use crate::cli::{Exit, Failure, Outcome, now, settings, stored};
 use crate::config::Config;
 use crate::policy::rules::{KeyedRule, Rule, RuleKey};
 use crate::store::{
-    ExceptionFilter, ExceptionId, ExceptionStanding, History, Reader, StoredException,
+    ExceptionFilter, ExceptionId, ExceptionStanding, History, Reader, RuleUses, StoredException,
 };
 use crate::time::Timestamp;
 use clap::Args;
@@ -45,6 +45,8 @@ struct Line {
     standing: ExceptionStanding,
     /// Why not, where it cannot be read.
     rule: Result<Rule, String>,
+    /// How often it decided, if ever.
+    uses: Option<RuleUses>,
 }
 
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
@@ -54,12 +56,16 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     // Without a store there are none in it.
     if let Ok(reader) = Reader::open(&config.store.path) {
         lines.extend(kept(&reader, arguments.all, now)?);
+        let mut uses = reader.rule_uses()?;
+        for line in &mut lines {
+            line.uses = uses.remove(&line.key);
+        }
     }
     lines.retain(|line| arguments.all || line.standing == ExceptionStanding::InForce);
     let mut screen = Screen::new();
     let rows = lines.iter().map(row).collect();
     let keys = vec![
-        "key", "standing", "rule", "because", "owner", "expires", "comment",
+        "key", "standing", "rule", "because", "hits", "last_hit", "owner", "expires", "comment",
     ];
     screen.listing(&Listing { keys, rows }, arguments.format)?;
     screen.finish()?;
@@ -75,6 +81,7 @@ fn written(config: &Config, now: Timestamp) -> Vec<Line> {
             false => ExceptionStanding::InForce,
         },
         rule: Ok(rule.clone()),
+        uses: None,
     });
     lines.collect()
 }
@@ -95,6 +102,7 @@ fn kept(reader: &Reader, all: bool, now: Timestamp) -> Result<Vec<Line>, Failure
             key: exception.id.key(),
             standing: exception.standing(now),
             rule: exception.rule,
+            uses: None,
         }));
     }
 }
@@ -115,6 +123,8 @@ fn row(line: &Line) -> Vec<Cell> {
         Cell::toned(line.standing.as_str(), tone),
         Cell::toned(text, tone),
         Cell::new(rule.map(|rule| rule.because.as_str())),
+        Cell::new(line.uses.as_ref().map_or(0, |uses| uses.hits)),
+        Cell::new(line.uses.as_ref().map(|uses| uses.last.to_string())),
         Cell::new(rule.and_then(|rule| rule.owner.clone())),
         Cell::new(rule.and_then(|rule| rule.expires).map(|at| at.to_string())),
         Cell::new(rule.and_then(|rule| rule.comment.clone())),
@@ -133,6 +143,7 @@ pub fn show(arguments: &ShowArguments, file: Option<&Path>) -> Outcome {
             match reader.exception(ExceptionId(number), now())? {
                 Some(History { exception, events }) => {
                     of_store(&exception, &mut page)?;
+                    used(reader.rule_uses()?.get(&exception.id.key()), &mut page)?;
                     page.heading("History")?;
                     for event in events {
                         let who = event.who.map_or(String::new(), |who| format!(" by {who}"));
@@ -152,6 +163,10 @@ pub fn show(arguments: &ShowArguments, file: Option<&Path>) -> Outcome {
                 Some(keyed) => {
                     page.heading(&format!("{}, of the settings file", keyed.key))?;
                     terms(&keyed.rule, &mut page)?;
+                    // Without a store nothing was decided.
+                    if let Ok(reader) = Reader::open(&config.store.path) {
+                        used(reader.rule_uses()?.get(&key), &mut page)?;
+                    }
                     true
                 }
                 None => false,
@@ -180,6 +195,16 @@ fn of_store(exception: &StoredException, page: &mut Page<'_>) -> Result<(), Fail
         page.item("from", &format!("the release of {verdict}"))?;
     }
     Ok(())
+}
+
+fn used(uses: Option<&RuleUses>, page: &mut Page<'_>) -> Result<(), Failure> {
+    match uses {
+        None => page.item("hits", "none yet"),
+        Some(uses) => {
+            let (hits, first, last) = (uses.hits, uses.first, uses.last);
+            page.item("hits", &format!("{hits}, from {first} to {last}"))
+        }
+    }
 }
 
 fn terms(rule: &Rule, page: &mut Page<'_>) -> Result<(), Failure> {
