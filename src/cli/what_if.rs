@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A settings file with the [policy], [[exception]], [[stricter]] and [arc] trusted_sealers to try
+    /// A settings file with the policy, exceptions, stricter rules and trusted sealers to try instead
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
     /// Try this for policy.on_reject: accept, hold, reject
