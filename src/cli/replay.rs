@@ -1,10 +1,10 @@
-//! What the commands that go through stored verdicts share: progress at a terminal, and the rules that
+//! What the commands that go through stored verdicts share: the walk with its progress at a terminal, and the rules that
 //! are in force.
 
 use super::{Failure, now};
 use crate::config::Config;
 use crate::policy::rules::{KeyedRule, RuleSet};
-use crate::store::Reader;
+use crate::store::{Decided, Filter, Reader, Stored};
 use std::io::{IsTerminal, stderr};
 
 /// Those of the settings and those of the store.
@@ -13,15 +13,36 @@ pub fn rules(config: &Config, reader: &Reader) -> Result<RuleSet, Failure> {
     Ok(config.rules(stored.map(|(key, rule)| KeyedRule { key, rule })))
 }
 
+/// Hands over every message that was decided in one of these ways, whole, with progress at a terminal.
+pub fn walk(
+    reader: &Reader,
+    filter: &Filter,
+    decided: &[Decided],
+    mut visit: impl FnMut(Stored),
+) -> Result<(), Failure> {
+    let mut walk = Walk::over(decided.iter().map(|decided| decided.messages).sum());
+    for some in decided.chunks(MOST_KEYS) {
+        let filter = Filter {
+            decided: Some(some.iter().map(|decided| decided.key).collect()),
+            ..filter.clone()
+        };
+        for stored in reader.whole_messages(&filter) {
+            visit(stored?);
+            walk.step();
+        }
+    }
+    Ok(())
+}
+
 /// How far a long walk has come, on one line of a terminal.
-pub struct Walk {
+struct Walk {
     shown: bool,
     done: u64,
     of: u64,
 }
 
 impl Walk {
-    pub fn over(messages: u64) -> Self {
+    fn over(messages: u64) -> Self {
         Self {
             shown: stderr().is_terminal() && messages > EVERY,
             done: 0,
@@ -30,7 +51,7 @@ impl Walk {
     }
 
     /// One more message.
-    pub fn step(&mut self) {
+    fn step(&mut self) {
         self.done += 1;
         if self.shown && self.done.is_multiple_of(EVERY) {
             eprint!("\r{} of {} messages", self.done, self.of);
@@ -47,3 +68,6 @@ impl Drop for Walk {
 }
 
 const EVERY: u64 = 5_000;
+
+/// SQLite takes 32,766 values in a statement.
+const MOST_KEYS: usize = 10_000;

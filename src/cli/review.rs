@@ -2,7 +2,7 @@
 
 use super::moment::Moment;
 use super::output::{Cell, Format, Listing, Screen, Tone};
-use super::replay::Walk;
+use super::replay::walk;
 use super::{Exit, Failure, Outcome, now, settings, stored};
 use crate::auth::DmarcResult;
 use crate::outcome::OutcomeState;
@@ -81,27 +81,13 @@ fn reviewed(reader: &Reader, arguments: &Arguments) -> Result<Vec<Candidate>, Fa
         ..Filter::default()
     };
     let mut review = Review::default();
-    let (mut keys, mut messages) = (Vec::new(), 0);
-    for decided in reader.decided(&filter)? {
-        if is_for_rules(decided.cause) {
-            keys.push(decided.key);
-            messages += decided.messages;
-        }
-    }
-    let mut walk = Walk::over(messages);
-    for keys in keys.chunks(MOST_KEYS) {
-        let some = Filter {
-            decided: Some(keys.to_vec()),
-            ..filter.clone()
-        };
-        for stored in reader.whole_messages(&some) {
-            let stored = stored?;
-            let outcome = stored.outcomes.last();
-            let outcome = outcome.map_or(OutcomeState::Unknown, |outcome| outcome.state);
-            review.add(&stored.verdict, outcome);
-            walk.step();
-        }
-    }
+    let mut failed = reader.decided(&filter)?;
+    failed.retain(|decided| is_for_rules(decided.cause));
+    walk(reader, &filter, &failed, |stored| {
+        let outcome = stored.outcomes.last();
+        let outcome = outcome.map_or(OutcomeState::Unknown, |outcome| outcome.state);
+        review.add(&stored.verdict, outcome);
+    })?;
     let passing = Filter {
         dmarc: Some(DmarcResult::Pass),
         ..filter
@@ -157,6 +143,3 @@ fn next(candidate: &Candidate) -> String {
 }
 
 const SCREENFUL: usize = 30;
-
-/// SQLite takes 32,766 values in a statement.
-const MOST_KEYS: usize = 10_000;

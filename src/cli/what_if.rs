@@ -2,14 +2,14 @@
 
 use super::moment::Moment;
 use super::output::{Cell, Format, Listing, Screen, Tone};
-use super::replay::{Walk, rules};
+use super::replay::{rules, walk};
 use super::{Exit, Failure, Outcome, now, settings, stored};
 use crate::config::Config;
 use crate::domain::DomainName;
 use crate::policy::rules::RuleSet;
 use crate::policy::{Action, AuthorAction, FailAction, PolicySettings};
 use crate::replay::{Changed, Tally, is_for_rules, replay, situation};
-use crate::store::{Decided, DecidedKey, Filter, Reader};
+use crate::store::{Decided, Filter, Reader};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -130,28 +130,14 @@ fn filter(arguments: &Arguments) -> Filter {
 /// Goes through the mail that may be decided otherwise; of the rest the number is enough.
 fn replayed(reader: &Reader, filter: &Filter, tried: &Tried) -> Result<Tally, Failure> {
     let mut tally = Tally::default();
-    let (mut keys, mut messages): (Vec<DecidedKey>, u64) = (Vec::new(), 0);
-    for decided in reader.decided(filter)? {
-        if tried.may_change(&decided) {
-            keys.push(decided.key);
-            messages += decided.messages;
-        } else {
-            tally.unchanged(decided.messages);
-        }
-    }
-    let mut walk = Walk::over(messages);
-    for keys in keys.chunks(MOST_KEYS) {
-        let some = Filter {
-            decided: Some(keys.to_vec()),
-            ..filter.clone()
-        };
-        for stored in reader.whole_messages(&some) {
-            let verdict = stored?.verdict;
-            let decision = replay(&verdict, &tried.settings, &tried.rules);
-            tally.add(&verdict, decision.action());
-            walk.step();
-        }
-    }
+    let decided = reader.decided(filter)?.into_iter();
+    let (open, rest): (Vec<Decided>, Vec<Decided>) =
+        decided.partition(|decided| tried.may_change(decided));
+    tally.unchanged(rest.iter().map(|decided| decided.messages).sum());
+    walk(reader, filter, &open, |stored| {
+        let decision = replay(&stored.verdict, &tried.settings, &tried.rules);
+        tally.add(&stored.verdict, decision.action());
+    })?;
     Ok(tally)
 }
 
@@ -248,6 +234,3 @@ fn author_action(text: &str) -> Result<AuthorAction, String> {
 }
 
 const SCREENFUL: usize = 50;
-
-/// SQLite takes 32,766 values in a statement.
-const MOST_KEYS: usize = 10_000;

@@ -19,16 +19,16 @@ for_both![
 const MAIL: &[u8] = b"From: <a@sender.example>\r\nMessage-ID: <m1@sender.example>\r\nSubject: hello\r\n\r\nbody\r\n";
 
 /// A house that holds what fails, and the helper of its MTA.
-struct Kept {
+pub struct Kept {
     // Dropped in this order.
     helper: Child,
-    house: House,
+    pub house: House,
     home: tempfile::TempDir,
     mta: Kind,
 }
 
 impl Kept {
-    fn open(mta: Kind) -> Self {
+    pub fn open(mta: Kind) -> Self {
         let home = keeping::home();
         let socket = format!("\"{}\"", home.path().join("helper.sock").display());
         let house = House::open(&Plan {

@@ -2,14 +2,13 @@
 //! held, is released with the exception that its evidence supports, and is delivered; the next issue passes
 //! under it; and the day's report says so to the domain's owner, in RFC 9990's words.
 
-use crate::house::{House, Kind, Plan, for_both};
-use crate::keeping;
+use crate::house::{Kind, for_both};
+use crate::release::Kept;
 use crate::report::{Night, Owners};
 use crate::schema;
 use crate::wait;
 use crate::world::{EVIL, LIST, RSA};
 use alignd::report::aggregate::Format;
-use std::process::Child;
 
 for_both![a_newsletter_is_held_released_and_passes_from_then_on];
 
@@ -30,52 +29,22 @@ fn a_newsletter_is_held_released_and_passes_from_then_on(mta: Kind) {
     told(mta, &Nobody);
 }
 
-/// A house that holds what fails under p=reject, with the helper of its MTA.
+/// Where it happens, and who listens.
 struct Stage<'l> {
-    // Dropped in this order.
-    helper: Child,
-    house: House,
-    _home: tempfile::TempDir,
+    kept: Kept,
     listener: &'l dyn Listener,
 }
 
-impl<'l> Stage<'l> {
-    fn open(mta: Kind, listener: &'l dyn Listener) -> Self {
-        let home = keeping::home();
-        let socket = format!("\"{}\"", home.path().join("helper.sock").display());
-        let house = House::open(&Plan {
-            alignd: &[
-                ("policy.on_reject", "\"hold\""),
-                ("quarantine.helper_socket", &socket),
-            ],
-            ..Plan::of(mta)
-        });
-        let helper = keeping::beside(mta, home.path(), house.mta.as_ref());
-        Self {
-            helper,
-            house,
-            _home: home,
-            listener,
-        }
-    }
-
+impl Stage<'_> {
     fn run(&self, command: &[&str]) -> String {
-        let printed = self.house.alignd.run(command);
+        let printed = self.kept.house.alignd.run(command);
         self.listener.show(command, &printed);
         printed
     }
 
     fn held(&self, id: &str) {
-        wait::until(&format!("{id} to be held"), || self.house.mta.held(id));
-        assert_eq!(self.house.verdict(id)["outcome"], "held");
-    }
-}
-
-impl Drop for Stage<'_> {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.helper.kill();
-        let _ = self.helper.wait();
+        wait::until(&format!("{id} to be held"), || self.kept.house.mta.held(id));
+        assert_eq!(self.kept.house.verdict(id)["outcome"], "held");
     }
 }
 
@@ -101,7 +70,10 @@ const SPOOF: &[u8] = b"From: News <news@sender.example>\r\nTo: reader@receiver.e
 
 /// The whole story, on this MTA.
 pub fn told(mta: Kind, listener: &dyn Listener) {
-    let stage = Stage::open(mta, listener);
+    let stage = Stage {
+        kept: Kept::open(mta),
+        listener,
+    };
     let released = a_newsletter_is_held_and_released(&stage);
     the_next_issue_passes(&stage);
     a_spoof_is_held_and_deleted(&stage);
@@ -115,7 +87,10 @@ fn a_newsletter_is_held_and_released(stage: &Stage<'_>) -> String {
         "policy.on_reject = \"hold\". A newsletter of sender.example, which publishes p=reject, comes by a list \
          that adds a footer: the author's signature breaks, and SPF passes for the list alone.",
     );
-    let answer = stage.house.send(&LIST, "<bounces@list.example>", &issue(1));
+    let answer = stage
+        .kept
+        .house
+        .send(&LIST, "<bounces@list.example>", &issue(1));
     let id = answer.queue_id();
     stage.held(&id);
     stage.listener.tell(&format!(
@@ -145,8 +120,8 @@ fn a_newsletter_is_held_and_released(stage: &Stage<'_>) -> String {
     ];
     let told = stage.run(&release);
     assert!(told.starts_with("released "), "{told}");
-    stage.house.mta.delivered(&id);
-    assert_eq!(stage.house.mta.mailbox().len(), 1, "delivered once");
+    stage.kept.house.mta.delivered(&id);
+    assert_eq!(stage.kept.house.mta.mailbox().len(), 1, "delivered once");
     stage.run(&["exception", "list"]);
     id
 }
@@ -154,6 +129,7 @@ fn a_newsletter_is_held_and_released(stage: &Stage<'_>) -> String {
 fn the_next_issue_passes(stage: &Stage<'_>) {
     stage.listener.tell("The next issue comes the same way.");
     let (_, verdict) = stage
+        .kept
         .house
         .deliver(&LIST, "<bounces@list.example>", &issue(2));
     assert_eq!(verdict["outcome"], "accepted", "{verdict}");
@@ -166,13 +142,14 @@ fn a_spoof_is_held_and_deleted(stage: &Stage<'_>) {
         "A stranger in the same name has nothing to show: held, and deleted by the postmaster.",
     );
     let id = stage
+        .kept
         .house
         .send(&EVIL, "<x@evil.example>", SPOOF)
         .queue_id();
     stage.held(&id);
     let told = stage.run(&["quarantine", "delete", &id]);
     assert!(told.starts_with("deleted "), "{told}");
-    assert!(stage.house.mta.held(&id).is_none());
+    assert!(stage.kept.house.mta.held(&id).is_none());
 }
 
 fn the_report_says_so(stage: &Stage<'_>) {
@@ -180,7 +157,7 @@ fn the_report_says_so(stage: &Stage<'_>) {
         .listener
         .tell("The night after, the owner of sender.example gets a report.");
     let owners = Owners::start();
-    let mut night = Night::after(&stage.house.alignd.store(), &owners);
+    let mut night = Night::after(&stage.kept.house.alignd.store(), &owners);
     night.at(60);
     night.at(290);
     let arrived = owners.reports(1).remove(0);
