@@ -118,7 +118,7 @@ pub struct Bearer {
     pub id: VerdictId,
     pub received: Timestamp,
     pub state: OutcomeState,
-    /// When it came to stand so.
+    /// When it came to stand so; for `unknown`, since when nothing more is known of it.
     pub since: Timestamp,
 }
 

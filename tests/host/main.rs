@@ -5,7 +5,7 @@ mod plain_verdict;
 
 use alignd::host::{FollowError, Follower, LogSource};
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
-use alignd::store::{Reader, Store, StoreSettings};
+use alignd::store::{Change, Reader, Store, StoreSettings};
 use alignd::time::{Clock, Timestamp};
 use alignd::verdict::VerdictId;
 use plain_verdict::plain_verdict;
@@ -288,6 +288,29 @@ async fn whoever_released_it_says_so_first() {
     world.answered(message, Accepted, 101).await;
     assert_eq!(world.moved().await, 1);
     assert_eq!(world.history(message), [Accepted, RefusedLater]);
+}
+
+/// The hold queue was looked at before the log was read.
+#[tokio::test]
+async fn the_log_tells_of_what_was_unknown() {
+    let mut world = World::new();
+    let message = world.message(&id(0), 0, Held).await;
+    let unknown = Outcome::new(
+        OutcomeState::Unknown,
+        Timestamp::from_seconds(RECEIVED + 600),
+        OutcomeSource::Queue,
+    );
+    let change = Change::Outcome {
+        verdict: message,
+        outcome: unknown,
+    };
+    world.store.change(vec![change]).await.unwrap();
+    world.write(&line(300, "postfix/postsuper", &id(0), "removed"));
+    assert_eq!(world.moved().await, 1);
+    assert_eq!(
+        world.history(message),
+        [Held, OutcomeState::Unknown, Deleted]
+    );
 }
 
 #[tokio::test]

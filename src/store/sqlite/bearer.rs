@@ -27,7 +27,13 @@ impl Reader {
     }
 }
 
-const SELECT: &str = "SELECT v.id, v.received, o.state, o.at FROM verdict v JOIN outcome o
+/// `unknown` is said after the fact, so it is no older or younger than what was known before.
+const SELECT: &str = "SELECT v.id, v.received, o.state,
+        CASE o.state WHEN 'unknown' THEN coalesce(
+            (SELECT k.at FROM outcome k WHERE k.verdict = v.number AND k.state <> 'unknown'
+                ORDER BY k.seq DESC LIMIT 1), o.at)
+        ELSE o.at END AS at
+    FROM verdict v JOIN outcome o
     ON o.seq = (SELECT max(n.seq) FROM outcome n WHERE n.verdict = v.number)";
 
 fn bearer(row: &Row<'_>) -> Result<Bearer, Trouble> {
