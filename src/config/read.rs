@@ -187,6 +187,7 @@ fn outcome(s: &mut Section<'_, '_>, d: OutcomeSettings) -> OutcomeSettings {
             let expected = "\"none\", \"journal\" or a file such as \"/var/log/mail.log\"";
             path.map(Some).map_err(|_| v.unlike(expected))
         }),
+        settle: s.or("settle", d.settle, |v| v.duration(SECOND..=DAY)),
     }
 }
 

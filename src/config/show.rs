@@ -171,7 +171,7 @@ fn outcome(config: &Config) -> Written {
         Some(source) => quoted(source),
         None => quoted("none"),
     };
-    vec![("log", log)]
+    vec![("log", log), ("settle", duration(config.outcome.settle))]
 }
 
 fn store(config: &Config) -> Written {

@@ -8,6 +8,7 @@ mod bounces;
 mod control;
 mod error;
 mod helper;
+mod host;
 mod reporting;
 mod rules;
 mod telemetry;
@@ -20,7 +21,6 @@ use crate::address::Mailbox;
 use crate::config::{Config, load};
 use crate::control::ControlSettings;
 use crate::dns::Resolver;
-use crate::host::{Follower, TURN, system_zone};
 use crate::key_file::{self, KeyError};
 use crate::milter::{self, PROGRESS, Service, Settings};
 use crate::policy::rules::RuleSet;
@@ -189,6 +189,7 @@ struct Receiving {
     rules: StoredRules,
     expiry: JoinHandle<()>,
     follower: Option<JoinHandle<()>>,
+    reconciler: JoinHandle<()>,
 }
 
 impl Receiving {
@@ -211,7 +212,8 @@ impl Receiving {
         let service = service(settings, resolver.clone(), &store, bounces::start(config));
         let expiry = tokio::spawn(expire(store.clone()));
         let control = control::start(config, control, &store, stopped);
-        let follower = follow(config, &store, stopped);
+        let follower = host::follow(config, &store, stopped);
+        let reconciler = host::reconcile(config, &store, stopped);
         let milter = tokio::spawn(milter::run(listeners, service, stopped.clone(), GRACE));
         Ok(Self {
             store,
@@ -220,6 +222,7 @@ impl Receiving {
             rules,
             expiry,
             follower,
+            reconciler,
         })
     }
 
@@ -239,6 +242,9 @@ impl Receiving {
             && tokio::time::timeout(LEAVE, follower).await.is_err()
         {
             warn!("stopped while the mail log was read: it is taken up again after the next start");
+        }
+        if let Err(problem) = self.reconciler.await {
+            error!(%problem, "the look into the hold queue ended by itself; please report it");
         }
         self.store.close().await;
         result
@@ -304,24 +310,6 @@ fn site_key(config: &Config, rules: &RuleSet) -> Result<Option<SiteKey>, KeyErro
 /// The address that report mail is from, once it can be sent.
 fn report_from(config: &Config) -> Option<Mailbox> {
     Mailbox::parse(&config.sending().ok()?.from.to_string())
-}
-
-/// Follows the mail log, where one is named. Mail must not wait for what it lacks.
-fn follow(
-    config: &Config,
-    store: &Store,
-    stopped: &watch::Receiver<bool>,
-) -> Option<JoinHandle<()>> {
-    let source = config.outcome.log.as_ref()?;
-    let (directory, zone) = (&config.store.path, system_zone());
-    let clock = Arc::new(SystemClock);
-    match Follower::open(source, directory, zone, store.clone(), clock, TURN) {
-        Ok(follower) => Some(tokio::spawn(follower.run(stopped.clone()))),
-        Err(problem) => {
-            error!(%problem, "the mail log is not followed: mend it and restart alignd");
-            None
-        }
-    }
 }
 
 /// Deletes what is older than `store.keep_messages`, now and every hour.
@@ -483,7 +471,19 @@ fn fixed_at_start(running: &Config, new: &Config) -> Vec<&'static str> {
             "store.local_parts",
             store.local_parts == new.store.local_parts,
         ),
-        ("outcome.log", running.outcome == new.outcome),
+        ("outcome.log", running.outcome.log == new.outcome.log),
+        (
+            "outcome.settle",
+            running.outcome.settle == new.outcome.settle,
+        ),
+        (
+            "quarantine.mta",
+            running.quarantine.queue.mta == new.quarantine.queue.mta,
+        ),
+        (
+            "quarantine.helper_socket",
+            running.quarantine.queue.helper_socket == new.quarantine.queue.helper_socket,
+        ),
         ("metrics.listen", running.metrics == new.metrics),
         ("log.format", running.log.format == new.log.format),
     ];

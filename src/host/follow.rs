@@ -5,14 +5,13 @@
 
 use super::log_file::LogFile;
 use super::log_move::{Conclusion, GRACE, conclude, meant};
+use super::moving::make_moves;
 use super::place::{LogPlace, PlaceError};
 use super::{LogSource, journal, local_time};
 use crate::mta::QueueId;
 use crate::mta::log::{self, LogEvent, LogLine};
 use crate::outcome::Outcome;
-use crate::store::{
-    Bearer, Change, ChangeError, Changed, MAX_CHANGES, OpenError, ReadError, Reader, Store,
-};
+use crate::store::{Bearer, ChangeError, MAX_CHANGES, OpenError, ReadError, Reader, Store};
 use crate::time::{Clock, Timestamp};
 use crate::verdict::VerdictId;
 use chrono_tz::Tz;
@@ -101,8 +100,10 @@ impl Follower {
             let gathered = self.blocking(move |reading| reading.gather(now)).await?;
             all.lines = all.lines.saturating_add(gathered.lines);
             all.waits = gathered.waits;
-            let moved = moves(&self.store, &gathered.moves).await?;
-            all.moved = all.moved.saturating_add(moved);
+            let moved = make_moves(&self.store, &gathered.moves, told).await;
+            all.moved = all
+                .moved
+                .saturating_add(moved.map_err(FollowError::Change)?);
             let (ends, lines) = (gathered.at_end || gathered.waits, gathered.lines);
             let keep = move |reading: &mut Reading| reading.keep(gathered, now);
             self.blocking(keep).await?;
@@ -135,38 +136,6 @@ impl Follower {
         let behind = caught_up.map_or(0, |at| now.micros().saturating_sub(at.micros()));
         metrics::gauge!("alignd_mail_log_lag_seconds").set(behind.max(0) as f64 / 1e6);
     }
-}
-
-/// All at once; where one of them has become impossible meanwhile, one by one.
-async fn moves(store: &Store, moves: &[(VerdictId, Outcome)]) -> Result<u64, FollowError> {
-    let change = |(verdict, outcome): &(VerdictId, Outcome)| Change::Outcome {
-        verdict: *verdict,
-        outcome: outcome.clone(),
-    };
-    let all: Vec<Change> = moves.iter().map(change).collect();
-    if all.is_empty() {
-        return Ok(0);
-    }
-    let mut done = Vec::new();
-    match store.change(all).await {
-        Ok(changed) => done.extend(moves.iter().zip(changed)),
-        Err(_) => {
-            for one in moves {
-                match store.change(vec![change(one)]).await {
-                    Ok(changed) => done.extend(changed.into_iter().map(|c| (one, c))),
-                    Err(ChangeError::Store(error)) => {
-                        return Err(FollowError::Change(ChangeError::Store(error)));
-                    }
-                    Err(late) => debug!(%late, "the mail log comes too late"),
-                }
-            }
-        }
-    }
-    done.retain(|(_, changed)| *changed == Changed::Moved);
-    for ((verdict, outcome), _) in &done {
-        told(*verdict, outcome);
-    }
-    Ok(done.len() as u64)
 }
 
 fn told(verdict: VerdictId, outcome: &Outcome) {

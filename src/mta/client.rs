@@ -3,7 +3,7 @@
 //! Knows no MTA. Every wait has an end, and what comes back is bounded.
 
 use super::wire::{Answer, MAX_ANSWER, Request, shown};
-use super::{HeldEntry, HoldQueue, MAX_ENTRIES, Part, Place, QueueId, Released, Shown};
+use super::{HeldEntry, MAX_ENTRIES, Part, Place, QueueId, Released, Shown};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,20 +41,16 @@ impl Helper {
         }
     }
 
-    /// The whole hold queue, whoever put the mail there.
-    pub async fn list(&self) -> Result<HoldQueue, HelperError> {
+    /// Hands over each mail in the hold queue, whoever put it there. `true`: there are more than `MAX_ENTRIES`.
+    pub async fn list(&self, mut each: impl FnMut(HeldEntry)) -> Result<bool, HelperError> {
         let mut answers = self.ask(&Request::List).await?;
-        let mut queue = HoldQueue::default();
-        while queue.held.len() <= MAX_ENTRIES {
+        for _ in 0..=MAX_ENTRIES {
             match answers.next().await? {
                 Answer::Held(entry) => {
                     let entry = HeldEntry::try_from(entry);
-                    queue.held.push(entry.map_err(|_| answers.nonsense())?);
+                    each(entry.map_err(|_| answers.nonsense())?);
                 }
-                Answer::Listed { more } => {
-                    queue.more = more;
-                    return Ok(queue);
-                }
+                Answer::Listed { more } => return Ok(more),
                 other => return Err(answers.instead(other)),
             }
         }

@@ -73,14 +73,6 @@ pub struct HeldEntry {
 /// How many recipients of a held mail are named.
 pub const MAX_RECIPIENTS: usize = 20;
 
-/// The hold queue, as far as `MAX_ENTRIES` goes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct HoldQueue {
-    pub held: Vec<HeldEntry>,
-    /// There are more than are listed.
-    pub more: bool,
-}
-
 /// How many held mails are listed.
 pub const MAX_ENTRIES: usize = 50_000;
 

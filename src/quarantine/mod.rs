@@ -30,7 +30,7 @@ mod queue;
 pub use error::QuarantineError;
 pub use find::Target;
 pub use list::{HeldFilter, held};
-pub use queue::{Queue, message};
+pub use queue::{Queue, message, verdicts_named};
 
 use crate::outcome::{OutcomeSource, OutcomeState};
 use crate::policy::OverrideType;

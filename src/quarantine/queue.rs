@@ -96,18 +96,21 @@ pub async fn message(queue: &impl Queue, stored: &Stored) -> Result<Shown, Quara
 
 /// Whose mail it is, if not this verdict's: a sentence's end.
 fn foreign(octets: &[u8], verdict: VerdictId) -> Option<String> {
+    match verdicts_named(octets).as_slice() {
+        [only] if *only == verdict => None,
+        [] => Some("bears no X-Alignd-Verdict, so it wasn't alignd that held it".to_owned()),
+        [first, ..] => Some(format!("bears the X-Alignd-Verdict of {first}")),
+    }
+}
+
+/// The verdicts that a mail's header names in our field.
+pub fn verdicts_named(octets: &[u8]) -> Vec<VerdictId> {
     let message = Message::parse(octets);
     let ours = message
         .fields
         .iter()
         .filter(|field| field.is(VERDICT_HEADER));
-    let named: Vec<VerdictId> = ours
-        .filter_map(|field| VerdictHeader::parse(&field.value))
+    ours.filter_map(|field| VerdictHeader::parse(&field.value))
         .map(|header| header.id())
-        .collect();
-    match named.as_slice() {
-        [only] if *only == verdict => None,
-        [] => Some("bears no X-Alignd-Verdict, so it wasn't alignd that held it".to_owned()),
-        [first, ..] => Some(format!("bears the X-Alignd-Verdict of {first}")),
-    }
+        .collect()
 }

@@ -1,4 +1,7 @@
-//! What became of messages, by the mail log: real files through every way of rotation, on a real store.
+//! What became of messages, by the mail log: real files through every way of rotation, on a real store. By the hold
+//! queue: `hold`.
+
+mod hold;
 
 #[path = "../support/plain_verdict.rs"]
 mod plain_verdict;

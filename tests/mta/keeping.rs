@@ -84,10 +84,11 @@ impl Keeping {
     }
 
     pub fn list(&self) -> Vec<HeldEntry> {
-        let queue = self.ask(|helper| async move { helper.list().await });
-        let queue = queue.expect("the helper lists");
-        assert!(!queue.more);
-        queue.held
+        let mut held = Vec::new();
+        let each = |entry| held.push(entry);
+        let more = self.ask(|helper| async move { helper.list(each).await });
+        assert_eq!(more, Ok(false));
+        held
     }
 
     pub fn show(&self, id: &QueueId, part: Part) -> String {

@@ -1,0 +1,466 @@
+//! The loop over the hold queue: what lies there, what the store believes to lie there, and what follows.
+//!
+//! Owns the order and the bounds. The queue is listed first and the store read after it, so that what was held in
+//! between is looked for once more, alone, before anything is made of it. A message that an operator is about to let
+//! go is left to him. Every move is made once: a scan that is broken off, or repeated after a restart, changes
+//! nothing. Touches no mail, and nobody waits for it.
+
+use super::appeared::{Guest, is_after, is_that, recognise};
+use super::hold_view::{HoldView, Listing};
+use super::missing::{Found, Missing};
+use super::moving::make_moves;
+use crate::mta::{HelperError, MtaKind, Place, QueueId};
+use crate::outcome::{Outcome, OutcomeSource, OutcomeState};
+use crate::store::{
+    ChangeError, HeldCounts, HeldFilter, HeldMessage, MAX_CHANGES, OpenError, ReadError, Reader,
+    Store,
+};
+use crate::time::{Clock, Timestamp};
+use crate::verdict::VerdictId;
+use std::collections::HashSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinError;
+use tracing::{info, warn};
+
+/// Compares the hold queue with the store.
+pub struct Reconciler<Q> {
+    queue: Q,
+    mta: MtaKind,
+    store: Store,
+    /// The directory of the store.
+    directory: PathBuf,
+    clock: Arc<dyn Clock>,
+    /// Microseconds.
+    settle: i64,
+    missing: Missing,
+    /// Held under an id whose mail seems to be younger, and ours by its header.
+    proven: HashSet<VerdictId>,
+    /// On hold, and none of ours.
+    strangers: HashSet<QueueId>,
+    /// Seen on hold in the last scan, and not held by the store.
+    appeared: HashSet<VerdictId>,
+    /// Until then the queue is looked at though nothing is held: a crash left answers in doubt.
+    doubtful_until: Option<Timestamp>,
+}
+
+/// What one look at the queue came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Scanned {
+    /// Mails in the hold queue, whosoever.
+    pub listed: usize,
+    /// Messages that were moved on.
+    pub moved: u64,
+}
+
+/// One scan under way.
+struct Scan {
+    listing: Listing,
+    /// Listed, and known to the store as held.
+    claimed: HashSet<QueueId>,
+    /// Messages that an operator is about to let go.
+    intended: HashSet<VerdictId>,
+    looks: u32,
+    failures: u32,
+    /// The first of these.
+    problem: Option<HelperError>,
+    scanned: Scanned,
+}
+
+type Moves = Vec<(VerdictId, Outcome)>;
+
+impl<Q: HoldView> Reconciler<Q> {
+    /// `directory` is the store's; `settle` is `outcome.settle`.
+    pub fn new(
+        queue: Q,
+        mta: MtaKind,
+        store: Store,
+        directory: PathBuf,
+        clock: Arc<dyn Clock>,
+        settle: Duration,
+    ) -> Self {
+        let settle = i64::try_from(settle.as_micros()).unwrap_or(i64::MAX);
+        let in_doubt = store.unanswered_at_start() > 0;
+        let doubtful_until =
+            in_doubt.then(|| clock.now().plus_micros(settle.saturating_add(DOUBTFUL)));
+        Self {
+            queue,
+            mta,
+            store,
+            directory,
+            clock,
+            settle,
+            missing: Missing::new(settle),
+            proven: HashSet::new(),
+            strangers: HashSet::new(),
+            appeared: HashSet::new(),
+            doubtful_until,
+        }
+    }
+
+    /// Looks every `pace` until it is told to stop.
+    pub async fn run(mut self, pace: Duration, mut stopped: watch::Receiver<bool>) {
+        let mut in_trouble = false;
+        loop {
+            tokio::select! {
+                looked = tokio::time::timeout(PATIENCE, self.turn()) => {
+                    let looked = looked.unwrap_or(Err(ReconcileError::Slow));
+                    tell(&mut in_trouble, looked);
+                }
+                _ = stopped.changed() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pace) => {}
+                _ = stopped.changed() => return,
+            }
+        }
+    }
+
+    /// One look, if there is anything to look for; `None`: there isn't.
+    pub async fn turn(&mut self) -> Result<Option<Scanned>, ReconcileError> {
+        let counts = self.read(|reader| reader.held_counts()).await?;
+        let now = self.clock.now();
+        show(&counts, now);
+        let in_doubt = self.doubtful_until.is_some_and(|until| now < until);
+        if counts.messages == 0 && !in_doubt {
+            self.missing.end_scan();
+            self.proven.clear();
+            self.strangers.clear();
+            self.appeared.clear();
+            return Ok(None);
+        }
+        self.scan().await.map(Some)
+    }
+
+    async fn scan(&mut self) -> Result<Scanned, ReconcileError> {
+        let listing = self.queue.list().await?;
+        let intents = self.read(|reader| reader.intents()).await?;
+        let mut scan = Scan {
+            claimed: HashSet::new(),
+            intended: intents.iter().map(|intent| intent.verdict).collect(),
+            looks: 0,
+            failures: 0,
+            problem: None,
+            scanned: Scanned {
+                listed: listing.len(),
+                moved: 0,
+            },
+            listing,
+        };
+        let mut filter = HeldFilter::default();
+        let mut proven = HashSet::new();
+        loop {
+            let page = filter.clone();
+            let page = self.read(move |reader| reader.held(&page)).await?;
+            let Some(last) = page.last() else { break };
+            filter.beyond = Some(last.id);
+            self.compare(&page, &mut scan).await?;
+            let held = page.iter().map(|message| message.id);
+            proven.extend(held.filter(|id| self.proven.contains(id)));
+        }
+        self.missing.end_scan();
+        self.proven = proven;
+        self.meet_guests(&mut scan).await?;
+        match scan.problem {
+            Some(problem) => Err(ReconcileError::Helper(problem)),
+            None => Ok(scan.scanned),
+        }
+    }
+
+    /// Some of the messages that the store believes to be held.
+    async fn compare(
+        &mut self,
+        page: &[HeldMessage],
+        scan: &mut Scan,
+    ) -> Result<(), ReconcileError> {
+        let mut moves = Moves::new();
+        for message in page {
+            let told = message.queue_id.as_deref().and_then(QueueId::parse);
+            let Some(queue_id) = told.filter(|id| self.is_of_this_mta(id)) else {
+                continue;
+            };
+            if scan.intended.contains(&message.id) {
+                scan.claimed.insert(queue_id);
+                continue;
+            }
+            let Some(found) = self.find(message, queue_id, scan).await? else {
+                continue;
+            };
+            let now = self.clock.now();
+            if let Some(gone) = self.missing.see(message.id, message.since, found, now) {
+                let mut outcome = Outcome::new(gone.state, now, OutcomeSource::Queue);
+                outcome.detail = Some(gone.detail);
+                moves.push((message.id, outcome));
+            }
+        }
+        self.make(moves, scan).await
+    }
+
+    /// Where a message is that the store believes to be held; `None`: it isn't looked for now, or can't be.
+    async fn find(
+        &mut self,
+        message: &HeldMessage,
+        queue_id: QueueId,
+        scan: &mut Scan,
+    ) -> Result<Option<Found>, ReconcileError> {
+        let listed = scan.listing.get(&queue_id).copied();
+        if let Some(arrived) = listed
+            && (!is_after(arrived, message.received) || self.proven.contains(&message.id))
+        {
+            scan.claimed.insert(queue_id);
+            return Ok(Some(Found::Held));
+        }
+        if !self.missing.is_due(message.id, self.clock.now()) || !scan.may_look() {
+            return Ok(None);
+        }
+        let place = match listed {
+            Some(_) => match self.is_that(&queue_id, message.id).await {
+                Ok(true) => {
+                    self.proven.insert(message.id);
+                    scan.claimed.insert(queue_id);
+                    return Ok(Some(Found::Held));
+                }
+                // Its id is another mail's by now.
+                Ok(false) => return Ok(Some(Found::Nowhere)),
+                Err(ReconcileError::Helper(HelperError::NotHeld(place))) => place,
+                Err(error) => return scan.forgive(error).map(|()| None),
+            },
+            None => match self.queue.locate(&queue_id).await {
+                Ok(place) => place,
+                Err(error) => return scan.forgive(error.into()).map(|()| None),
+            },
+        };
+        Ok(Some(match place {
+            Place::Held => Found::Held,
+            Place::Gone => Found::Nowhere,
+            Place::Queued(queue) => {
+                let id = queue_id.to_string();
+                let newest = self.read(move |reader| reader.newest_with_queue_id(&id));
+                match newest.await? == Some(message.id) {
+                    true => Found::Queued(queue),
+                    false => Found::Nowhere,
+                }
+            }
+        }))
+    }
+
+    /// Mail on hold that the store doesn't know to be held.
+    async fn meet_guests(&mut self, scan: &mut Scan) -> Result<(), ReconcileError> {
+        self.strangers.retain(|id| scan.listing.contains_key(id));
+        let guests = scan
+            .listing
+            .iter()
+            .filter(|(id, _)| !scan.claimed.contains(*id) && !self.strangers.contains(*id));
+        let guests: Vec<(QueueId, Timestamp)> = guests.map(|(id, at)| (id.clone(), *at)).collect();
+        let (now, settle) = (self.clock.now(), self.settle);
+        let recognised = self.read(move |reader| {
+            let recognise = |(id, arrived): (QueueId, Timestamp)| {
+                let bearers = reader.bearers(id.as_str())?;
+                Ok((id, recognise(arrived, bearers.first(), now, settle)))
+            };
+            guests
+                .into_iter()
+                .map(recognise)
+                .collect::<Result<Vec<_>, _>>()
+        });
+        let recognised = recognised.await?;
+        let before = std::mem::take(&mut self.appeared);
+        let mut moves = Moves::new();
+        for (queue_id, guest) in recognised {
+            match guest {
+                Guest::Later => {}
+                Guest::Stranger => _ = self.strangers.insert(queue_id),
+                Guest::Perhaps(id) => {
+                    self.appeared.insert(id);
+                    if !before.contains(&id) || !scan.may_look() {
+                        continue;
+                    }
+                    match self.is_that(&queue_id, id).await {
+                        Ok(true) => moves.push((id, self.held_after_all())),
+                        Ok(false) => _ = self.strangers.insert(queue_id),
+                        Err(ReconcileError::Helper(HelperError::NotHeld(_))) => {}
+                        Err(error) => scan.forgive(error)?,
+                    }
+                }
+            }
+        }
+        self.make(moves, scan).await
+    }
+
+    fn held_after_all(&self) -> Outcome {
+        let mut outcome = Outcome::new(OutcomeState::Held, self.clock.now(), OutcomeSource::Queue);
+        outcome.detail = Some("seen in the hold queue".to_owned());
+        outcome
+    }
+
+    /// Whether the mail on hold under this id is the message of this verdict, by its header.
+    async fn is_that(
+        &self,
+        queue_id: &QueueId,
+        verdict: VerdictId,
+    ) -> Result<bool, ReconcileError> {
+        let shown = self.queue.header(queue_id).await?;
+        let stored = self.read(move |reader| reader.find(verdict)).await?;
+        Ok(stored.is_some_and(|stored| {
+            let message_id = stored.verdict.message.message_id.as_deref();
+            is_that(&shown.octets, verdict, message_id)
+        }))
+    }
+
+    fn is_of_this_mta(&self, id: &QueueId) -> bool {
+        match self.mta {
+            MtaKind::Postfix => id.is_postfix(),
+            MtaKind::Sendmail => id.is_sendmail(),
+        }
+    }
+
+    async fn make(&self, moves: Moves, scan: &mut Scan) -> Result<(), ReconcileError> {
+        for some in moves.chunks(MAX_CHANGES) {
+            let made = make_moves(&self.store, some, told).await;
+            let made = made.map_err(ReconcileError::Change)?;
+            scan.scanned.moved = scan.scanned.moved.saturating_add(made);
+        }
+        Ok(())
+    }
+
+    /// Reads the store in a thread that may wait for the disk.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReconcileError> {
+        let directory = self.directory.clone();
+        let reading = move || {
+            let reader = Reader::open(&directory)?;
+            Ok(read(&reader)?)
+        };
+        tokio::task::spawn_blocking(reading).await?
+    }
+}
+
+impl Scan {
+    /// Counts a look at one mail, while there are any left.
+    fn may_look(&mut self) -> bool {
+        self.looks = self.looks.saturating_add(1);
+        self.looks <= MAX_LOOKS
+    }
+
+    /// What the MTA could not do for one mail is no reason not to look at the others, unless it is all of them.
+    fn forgive(&mut self, error: ReconcileError) -> Result<(), ReconcileError> {
+        match error {
+            ReconcileError::Helper(error @ HelperError::Failed(_))
+                if self.failures < MAX_FAILURES =>
+            {
+                self.failures = self.failures.saturating_add(1);
+                self.problem.get_or_insert(error);
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+}
+
+fn show(counts: &HeldCounts, now: Timestamp) {
+    let age = |since: Timestamp| now.micros().saturating_sub(since.micros()).max(0);
+    let oldest = counts.since.map_or(0, age);
+    metrics::gauge!("alignd_held_messages").set(counts.messages as f64);
+    metrics::gauge!("alignd_held_oldest_seconds").set(oldest as f64 / 1e6);
+}
+
+fn told(verdict: VerdictId, outcome: &Outcome) {
+    let state = outcome.state.as_str();
+    metrics::counter!("alignd_hold_queue_moves_total", "outcome" => state).increment(1);
+    let detail = outcome.detail.as_deref().unwrap_or_default();
+    info!(%verdict, outcome = state, detail, "the hold queue tells what became of a message");
+}
+
+/// Says what is wrong when it begins, and when it is over.
+fn tell(in_trouble: &mut bool, looked: Result<Option<Scanned>, ReconcileError>) {
+    match looked {
+        Err(problem) => {
+            metrics::counter!("alignd_hold_queue_errors_total").increment(1);
+            if !*in_trouble {
+                warn!(
+                    %problem,
+                    "the hold queue cannot be looked at, so nobody sees what is let go there by hand; trying again"
+                );
+            }
+            *in_trouble = true;
+        }
+        Ok(Some(_)) if *in_trouble => {
+            info!("the hold queue can be looked at again");
+            *in_trouble = false;
+        }
+        // Nothing was held, so nobody was asked.
+        Ok(None | Some(_)) => {}
+    }
+}
+
+/// Why a look came to nothing, or not to its end. The next one makes up for it.
+#[derive(Debug)]
+pub enum ReconcileError {
+    /// The operator must act, or the MTA is busy.
+    Helper(HelperError),
+    Open(OpenError),
+    Read(ReadError),
+    /// The store doesn't take it: later.
+    Change(ChangeError),
+    /// It took too long.
+    Slow,
+    /// A fault of ours.
+    Ended,
+}
+
+impl fmt::Display for ReconcileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Helper(error) => error.fmt(f),
+            Self::Open(error) => error.fmt(f),
+            Self::Read(error) => error.fmt(f),
+            Self::Change(error) => error.fmt(f),
+            Self::Slow => write!(
+                f,
+                "alignd mta-helper took more than {} s to tell what lies in the hold queue",
+                PATIENCE.as_secs()
+            ),
+            Self::Ended => f.write_str("a step of it ended by itself"),
+        }
+    }
+}
+
+impl std::error::Error for ReconcileError {}
+
+impl From<HelperError> for ReconcileError {
+    fn from(error: HelperError) -> Self {
+        Self::Helper(error)
+    }
+}
+
+impl From<OpenError> for ReconcileError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+impl From<ReadError> for ReconcileError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<JoinError> for ReconcileError {
+    fn from(_: JoinError) -> Self {
+        Self::Ended
+    }
+}
+
+/// Looks at single mails in one scan. Each takes the MTA some 50 ms.
+const MAX_LOOKS: u32 = 1_000;
+/// Mails that the MTA can tell nothing about, in one scan.
+const MAX_FAILURES: u32 = 10;
+/// For one scan.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Microseconds after `outcome.settle` in which what a crash left in doubt is looked for.
+const DOUBTFUL: i64 = 300_000_000;
