@@ -11,7 +11,7 @@ use super::protocol::{
 use crate::mta::HelperError;
 use crate::outcome::OutcomeState;
 use crate::policy::OverrideType;
-use crate::quarantine::{Done, Quarantine, QuarantineError, Queue, Target, What, Wish};
+use crate::quarantine::{Brought, Done, Quarantine, QuarantineError, Queue, Target, What, Wish};
 use crate::store::{ChangeError, Changed, OpenError, Reader, Store};
 use crate::tell_outcome::{self, TellError, Telling, Told, Which};
 use crate::time::Clock;
@@ -130,6 +130,7 @@ impl<Q: Queue> Desk<Q> {
             by,
             was_so,
             detail,
+            exception,
         } = done.map_err(of_quarantine)?;
         Ok(Answer::done(json!({
             "verdict": verdict.to_string(),
@@ -138,6 +139,14 @@ impl<Q: Queue> Desk<Q> {
             "by": by,
             "was_so": was_so,
             "detail": detail,
+            "exception": match exception {
+                Brought::Exception(id) => Some(id.key().to_string()),
+                Brought::Nothing | Brought::NoRoom => None,
+            },
+            "no_exception": (exception == Brought::NoRoom).then(|| format!(
+                "no exception was made: {}; then repeat this, with the same --allow",
+                ChangeError::NoRoom
+            )),
         })))
     }
 

@@ -2,11 +2,12 @@
 
 use super::find::state;
 use super::queue::{Found, Queue, look};
-use super::{Done, Quarantine, QuarantineError, Target, What, Wish};
+use super::{Brought, Done, Quarantine, QuarantineError, Target, What, Wish};
 use crate::mta::{HelperError, Place, QueueId};
 use crate::outcome::{Outcome, OutcomeState};
+use crate::policy::rules::Rule;
 use crate::policy::{PolicyOverride, release_by_hand};
-use crate::store::{Change, ChangeError, Intent, NewException, Stored};
+use crate::store::{Change, ChangeError, Changed, Intent, NewException, Stored};
 use crate::time::Timestamp;
 use crate::verdict::VerdictId;
 use tracing::{info, warn};
@@ -29,6 +30,21 @@ impl<Q: Queue> Quarantine<Q> {
     /// Carries a wish out. Repeated, whatever interrupted it, it ends the same.
     pub async fn carry_out(&self, target: &Target, wish: &Wish) -> Result<Done, QuarantineError> {
         let _turn = self.turn.lock().await;
+        let mut done = self.fulfil(target, wish).await?;
+        if let (true, Some(rule)) = (done.was_so, wish.what.exception()) {
+            // The mail has gone; what this wish was to bring may be missing still.
+            let added = added(done.verdict, rule, self.clock.now(), wish);
+            done.exception = match self.change(vec![added]).await {
+                Ok(changed) => brought(&changed),
+                Err(QuarantineError::Store(ChangeError::NoRoom)) => Brought::NoRoom,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(done)
+    }
+
+    /// The six steps, or as many as are missing.
+    async fn fulfil(&self, target: &Target, wish: &Wish) -> Result<Done, QuarantineError> {
         let (stored, intent, newest) = self.gather(target).await?;
         if let Some(done) = already(&stored, wish)? {
             return Ok(done);
@@ -229,70 +245,91 @@ impl<Q: Queue> Quarantine<Q> {
         at: Timestamp,
         detail: Option<String>,
     ) -> Result<Done, QuarantineError> {
-        let state = wish.what.state();
-        let words = [wish.comment.clone(), detail.clone()];
-        let words: Vec<String> = words.into_iter().flatten().collect();
-        let outcome = Outcome {
-            detail: (!words.is_empty()).then(|| words.join("; ")),
-            by: Some(wish.by.clone()),
-            because: match &wish.what {
-                What::Release { because, .. } => Some(PolicyOverride {
-                    kind: *because,
-                    // Nothing about who or why: the domain owner reads it.
-                    ..release_by_hand()
-                }),
-                What::Delete | What::Expire => None,
-            },
-            ..Outcome::new(state, at, wish.what.source())
+        let verdict = case.verdict;
+        let moved = |outcome| {
+            let strike_out = Change::StrikeOut { verdict };
+            vec![Change::Outcome { verdict, outcome }, strike_out]
         };
-        let mut changes = vec![Change::Outcome {
-            verdict: case.verdict,
-            outcome,
-        }];
-        if let What::Release {
-            exception: Some(rule),
-            ..
-        } = &wish.what
-        {
-            changes.push(Change::AddException(Box::new(NewException {
-                rule: rule.as_ref().clone(),
-                from: Some(case.verdict),
-                at,
-                who: wish.by.clone(),
-                why: wish.comment.clone(),
-            })));
-        }
-        changes.push(Change::StrikeOut {
-            verdict: case.verdict,
-        });
-        match self.change(changes).await {
-            Ok(()) => {}
+        let mut changes = moved(outcome(wish, at, detail.as_deref(), None));
+        let rule = wish.what.exception();
+        changes.extend(rule.map(|rule| added(verdict, rule, at, wish)));
+        let changed = match self.change(changes).await {
+            // The mail must not be told as held for want of an exception.
+            Err(QuarantineError::Store(ChangeError::NoRoom)) => {
+                warn!(%verdict, by = wish.by, "quarantine: {NO_ROOM}");
+                let outcome = outcome(wish, at, detail.as_deref(), Some(NO_ROOM));
+                self.change(moved(outcome)).await.map(|_| Brought::NoRoom)
+            }
+            changed => changed.map(|changed| brought(&changed)),
+        };
+        let exception = match changed {
+            Ok(exception) => exception,
             // Somebody told another end, and asking again would change nothing about that.
             Err(error @ QuarantineError::Store(ChangeError::Illegal { .. })) => {
-                self.strike_out(case.verdict).await?;
+                self.strike_out(verdict).await?;
                 return Err(error);
             }
             Err(error) => return Err(error),
-        }
-        info!(verdict = %case.verdict, queue_id = %case.queue_id, outcome = %state, by = wish.by, "quarantine");
+        };
+        let state = wish.what.state();
+        info!(%verdict, queue_id = %case.queue_id, outcome = %state, by = wish.by, "quarantine");
         Ok(Done {
-            verdict: case.verdict,
+            verdict,
             state,
             at,
             by: Some(wish.by.clone()),
             was_so: false,
             detail,
+            exception,
         })
     }
 
     async fn strike_out(&self, verdict: VerdictId) -> Result<(), QuarantineError> {
-        self.change(vec![Change::StrikeOut { verdict }]).await
+        let strike_out = Change::StrikeOut { verdict };
+        self.change(vec![strike_out]).await.map(|_| ())
     }
 
-    async fn change(&self, changes: Vec<Change>) -> Result<(), QuarantineError> {
+    async fn change(&self, changes: Vec<Change>) -> Result<Vec<Changed>, QuarantineError> {
         let changed = self.store.change(changes).await;
-        changed.map(|_| ()).map_err(QuarantineError::Store)
+        changed.map_err(QuarantineError::Store)
     }
+}
+
+/// How a wish ended, as it is kept; `lacks`: what of it was not done.
+fn outcome(wish: &Wish, at: Timestamp, detail: Option<&str>, lacks: Option<&str>) -> Outcome {
+    let words = [wish.comment.as_deref(), detail, lacks];
+    let words: Vec<&str> = words.into_iter().flatten().collect();
+    Outcome {
+        detail: (!words.is_empty()).then(|| words.join("; ")),
+        by: Some(wish.by.clone()),
+        because: match &wish.what {
+            What::Release { because, .. } => Some(PolicyOverride {
+                kind: *because,
+                // Nothing about who or why: the domain owner reads it.
+                ..release_by_hand()
+            }),
+            What::Delete | What::Expire => None,
+        },
+        ..Outcome::new(wish.what.state(), at, wish.what.source())
+    }
+}
+
+fn added(verdict: VerdictId, rule: &Rule, at: Timestamp, wish: &Wish) -> Change {
+    Change::AddException(Box::new(NewException {
+        rule: rule.clone(),
+        from: Some(verdict),
+        at,
+        who: wish.by.clone(),
+        why: wish.comment.clone(),
+    }))
+}
+
+fn brought(changed: &[Changed]) -> Brought {
+    let exception = changed.iter().find_map(|changed| match changed {
+        Changed::Added(id) | Changed::Altered(id) | Changed::AlreadyThere(id) => Some(*id),
+        Changed::Moved | Changed::Removed | Changed::Noted | Changed::Unchanged => None,
+    });
+    exception.map_or(Brought::Nothing, Brought::Exception)
 }
 
 /// What to answer when it isn't held; `None`: it is.
@@ -310,6 +347,7 @@ fn already(stored: &Stored, wish: &Wish) -> Result<Option<Done>, QuarantineError
             by: last.by.clone(),
             was_so: true,
             detail: None,
+            exception: Brought::Nothing,
         })),
         state @ (OutcomeState::Released | OutcomeState::Deleted) => {
             Err(QuarantineError::OtherWish {
@@ -336,3 +374,5 @@ fn read(intent: &Intent) -> Result<Wish, QuarantineError> {
     Wish::read(&intent.document, &intent.by)
         .map_err(|problem| QuarantineError::Read(crate::store::ReadError::Damaged(problem)))
 }
+
+const NO_ROOM: &str = "no exception was made, the store has room for no more";

@@ -14,7 +14,8 @@
 //! Interrupted before 4, the mail is on hold still: the intent is void, and is struck out. Interrupted
 //! after it, the mail is no longer on hold, and the intent says who did what: step 6 is made up for, at
 //! the time that the intent bears. [`Quarantine::resume`] does so at a start and from time to time;
-//! asking again does, too. One wish is carried out at a time, so that of two operators one wins and the
+//! asking again does, too. An exception that finds no room in the store keeps no mail: it is left out, and the
+//! operator told; asking again makes it, once there is room. One wish is carried out at a time, so that of two operators one wins and the
 //! other is told.
 //!
 //! - `carry_out`: the steps · `find`: which message · `queue`: what is asked of the MTA · `intent`: its
@@ -35,7 +36,7 @@ pub use queue::{Queue, message, verdicts_named};
 use crate::outcome::{OutcomeSource, OutcomeState};
 use crate::policy::OverrideType;
 use crate::policy::rules::Rule;
-use crate::store::Store;
+use crate::store::{ExceptionId, Store};
 use crate::time::{Clock, Timestamp};
 use crate::verdict::VerdictId;
 use std::path::PathBuf;
@@ -88,6 +89,18 @@ pub struct Done {
     pub was_so: bool,
     /// Further words on it, such as the queue id it goes on under.
     pub detail: Option<String>,
+    pub exception: Brought,
+}
+
+/// What a release brought for the next such message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Brought {
+    /// It was to bring nothing.
+    Nothing,
+    /// This is in force now.
+    Exception(ExceptionId),
+    /// The exception that was asked for isn't there: the store has room for no more. The operator must act.
+    NoRoom,
 }
 
 impl<Q> Quarantine<Q> {
@@ -108,6 +121,14 @@ impl What {
         match self {
             Self::Release { .. } => OutcomeState::Released,
             Self::Delete | Self::Expire => OutcomeState::Deleted,
+        }
+    }
+
+    /// What is to let the next such message pass.
+    fn exception(&self) -> Option<&Rule> {
+        match self {
+            Self::Release { exception, .. } => exception.as_deref(),
+            Self::Delete | Self::Expire => None,
         }
     }
 

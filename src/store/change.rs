@@ -138,7 +138,7 @@ impl fmt::Display for ChangeError {
             Self::TooMany => write!(f, "more than {MAX_CHANGES} changes at once"),
             Self::NoRoom => write!(
                 f,
-                "the store has room for {MAX_EXCEPTIONS} exceptions; remove some that have expired or are not used"
+                "the store has room for {MAX_EXCEPTIONS} exceptions; end some with alignd exception remove: alignd exception list --all shows which have expired, and how often each was used"
             ),
             Self::Store(error) => error.fmt(f),
         }

@@ -9,7 +9,7 @@ use alignd::store::{Store, StoreSettings};
 use alignd::time::{Clock, Timestamp};
 use std::sync::Arc;
 
-/// Three held messages, of a.example, b.example and a.example, the first two days old, and an accepted one.
+/// Three held messages, of a.example, b.example and a.example, the first two days old, an accepted one and a released one.
 fn held() -> Place {
     let place = Place::new();
     let settings = StoreSettings {
@@ -24,6 +24,7 @@ fn held() -> Place {
             ("b.example", 3, OutcomeState::Held),
             ("a.example", 2, OutcomeState::Held),
             ("a.example", 1, OutcomeState::Accepted),
+            ("a.example", 4, OutcomeState::Released),
         ]
         .into_iter()
         .enumerate()
@@ -36,7 +37,14 @@ fn held() -> Place {
             }
             let id = verdict.id;
             store.record(Arc::new(verdict)).await.expect("recorded");
-            store.confirm(id, Outcome::new(state, at, OutcomeSource::Reply));
+            let answered = match state {
+                OutcomeState::Released => OutcomeState::Held,
+                other => other,
+            };
+            store.confirm(id, Outcome::new(answered, at, OutcomeSource::Reply));
+            if state != answered {
+                store.confirm(id, Outcome::new(state, at, OutcomeSource::Operator));
+            }
         }
         store.close().await;
     };
@@ -158,4 +166,39 @@ fn without_the_helper_nothing_is_changed() {
     let shown = place.run(&["quarantine", "show", id]);
     assert_eq!(shown.code, 0, "{}", shown.err);
     assert!(shown.out.contains("What became of it"), "{}", shown.out);
+}
+
+/// The mail has gone, and its exception is made whenever it is asked for; or, without room, told to be missing.
+#[test]
+fn an_exception_can_be_made_after_the_release() {
+    let place = held();
+    let release = |more: &[&str]| {
+        let ran = place.run(&[&["quarantine", "release", "4jXW5m5GBtz1Stg4"], more].concat());
+        (ran.code, ran.out + &ran.err)
+    };
+    let (code, told) = release(&[]);
+    assert!(code == 0 && !told.contains("stored-"), "{code}: {told}");
+    for _ in 0..2 {
+        let (code, told) = release(&["--allow", "1"]);
+        assert_eq!(code, 0, "{told}");
+        assert!(
+            told.contains(" already, by ") && told.contains("; stored-1 lets such mail pass"),
+            "{told}"
+        );
+    }
+    place.run(&["exception", "remove", "stored-1"]);
+    let connection = rusqlite::Connection::open(place.path("store/alignd.db")).expect("a store");
+    let filled = connection.execute(
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100000)
+         INSERT INTO exception (same, rule, created) SELECT n, '{}', 0 FROM n",
+        [],
+    );
+    assert_eq!(filled, Ok(100_000));
+    drop(connection);
+    let (code, told) = release(&["--allow", "1"]);
+    assert_eq!(code, 1, "{told}");
+    assert!(
+        told.contains("no exception was made: the store has room for 100000 exceptions"),
+        "{told}"
+    );
 }

@@ -209,6 +209,10 @@ fn all(config: &Config, requests: Vec<Request>) -> Outcome {
         Answer::Done(fields) => {
             done += 1;
             println!("{}", sentence(&fields));
+            if let Some(problem) = fields.get("no_exception").and_then(Value::as_str) {
+                eprintln!("alignd: {}", printable(problem));
+                exit = Exit::No;
+            }
             Ok(())
         }
         Answer::Refused(refusal) if refusal.kind == RefusalKind::No => {
@@ -233,6 +237,9 @@ fn sentence(fields: &Map<String, Value>) -> String {
     }
     if !word("detail").is_empty() {
         sentence.push_str(&format!("; it {}", word("detail")));
+    }
+    if !word("exception").is_empty() {
+        sentence.push_str(&format!("; {} lets such mail pass", word("exception")));
     }
     printable(&sentence)
 }

@@ -32,16 +32,16 @@ pub(super) fn change(
     changes: &[Change],
 ) -> Result<Vec<Changed>, Undone> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if changes
-        .iter()
-        .any(|change| matches!(change, Change::AddException(_)))
-    {
-        check_room(&transaction, changes.len())?;
-    }
-    let changed = changes
+    let changed: Vec<Changed> = changes
         .iter()
         .map(|change| change_one(&transaction, dictionaries, change))
         .collect::<Result<_, _>>()?;
+    if changed
+        .iter()
+        .any(|changed| matches!(changed, Changed::Added(_)))
+    {
+        check_room(&transaction)?;
+    }
     transaction.commit()?;
     Ok(changed)
 }
@@ -78,12 +78,12 @@ fn change_one(
     }
 }
 
-/// Refuses more exceptions than there may be.
-fn check_room(c: &Connection, more: usize) -> Result<(), Undone> {
+/// Refuses more exceptions than there may be: once for all that were added, since counting takes a while.
+fn check_room(c: &Connection) -> Result<(), Undone> {
     let count: u32 = c
         .prepare_cached("SELECT count(*) FROM exception WHERE removed IS NULL")?
         .query_row([], |row| row.get(0))?;
-    if (count as usize).saturating_add(more) > MAX_EXCEPTIONS {
+    if count as usize > MAX_EXCEPTIONS {
         return Err(Undone::Refused(ChangeError::NoRoom));
     }
     Ok(())

@@ -1,23 +1,22 @@
 //! Releasing and deleting held mail: every step interrupted, every answer of the MTA's wrong, two operators
 //! at once. The MTA is one in memory that can be made to stop at any point; the store is the real one.
 
-#[path = "support/plain_verdict.rs"]
+#[path = "../support/plain_verdict.rs"]
 mod plain_verdict;
 
-use alignd::mta::{HelperError, Part, Place, QueueId, Released, Shown};
+mod memory;
+mod room;
+
+use alignd::mta::Place;
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
 use alignd::policy::OverrideType;
-use alignd::quarantine::{
-    Done, HeldFilter, Quarantine, QuarantineError, Queue, Target, What, Wish, held,
-};
-use alignd::site_key::SiteKey;
+use alignd::quarantine::{Done, HeldFilter, Quarantine, QuarantineError, Target, What, Wish, held};
 use alignd::store::{Change, Reader, Store, StoreSettings};
 use alignd::time::{Clock, Timestamp};
 use alignd::verdict::VerdictId;
-use alignd::verdict::header::{Marks, VERDICT_HEADER, VerdictHeader};
+use memory::{Killed, Mta, State};
 use plain_verdict::plain_verdict;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_795_363_200);
@@ -28,159 +27,6 @@ struct Still;
 impl Clock for Still {
     fn now(&self) -> Timestamp {
         NOW
-    }
-}
-
-/// Where the process is killed: the call never returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Killed {
-    AtLocate,
-    AtHeader,
-    /// Before the MTA does it.
-    BeforeAct,
-    /// After the MTA did it.
-    AfterAct,
-    /// At the look after that.
-    AtSecondLook,
-}
-
-/// A hold queue in memory; clones are the same.
-#[derive(Clone, Default)]
-struct Mta(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    /// Where each mail is, and whose verdict it bears.
-    mails: BTreeMap<String, (Place, Option<VerdictId>)>,
-    released: u32,
-    deleted: u32,
-    looks: u32,
-    kill: Option<Killed>,
-    stands_still: bool,
-    /// The helper's socket is gone, from this look or act on.
-    down: bool,
-    /// It says that it did it, and didn't.
-    lies: bool,
-    /// It did it, and couldn't say so.
-    mute: bool,
-    /// Where released mail is seen then.
-    goes: Option<Place>,
-}
-
-impl Mta {
-    fn holding(verdict: VerdictId) -> Self {
-        let mta = Self::default();
-        mta.set(|state| {
-            state
-                .mails
-                .insert(ID.to_owned(), (Place::Held, Some(verdict)));
-        });
-        mta
-    }
-
-    fn set<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(&mut self.0.lock().unwrap())
-    }
-
-    async fn stop_at(&self, point: Killed) {
-        let kills = |state: &mut State| {
-            state.stands_still = state.kill == Some(point);
-            state.stands_still
-        };
-        if self.set(kills) {
-            std::future::pending().await
-        }
-    }
-
-    fn up(&self) -> Result<(), HelperError> {
-        match self.set(|state| state.down) {
-            true => Err(HelperError::Unreachable("nobody there".to_owned())),
-            false => Ok(()),
-        }
-    }
-
-    fn place(&self, id: &QueueId) -> Place {
-        let found = self.set(|state| state.mails.get(id.as_str()).cloned());
-        found.map_or(Place::Gone, |(place, _)| place)
-    }
-
-    async fn act(&self, id: &QueueId, release: bool) -> Result<(), HelperError> {
-        self.stop_at(Killed::BeforeAct).await;
-        self.up()?;
-        match self.place(id) {
-            Place::Held => {}
-            place => return Err(HelperError::NotHeld(place)),
-        }
-        self.set(|state| {
-            if state.lies {
-                return;
-            }
-            match release {
-                true => state.released += 1,
-                false => state.deleted += 1,
-            }
-            let goes = state.goes.clone().filter(|_| release);
-            match (goes, state.mails.get_mut(id.as_str())) {
-                (Some(place), Some(mail)) => mail.0 = place,
-                _ => _ = state.mails.remove(id.as_str()),
-            }
-        });
-        self.stop_at(Killed::AfterAct).await;
-        match self.set(|state| state.mute) {
-            true => Err(HelperError::Busy("said nothing for 90 s".to_owned())),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Queue for Mta {
-    async fn locate(&self, id: &QueueId) -> Result<Place, HelperError> {
-        let looks = self.set(|state| {
-            state.looks += 1;
-            state.looks
-        });
-        self.stop_at(if looks == 1 {
-            Killed::AtLocate
-        } else {
-            Killed::AtSecondLook
-        })
-        .await;
-        self.up()?;
-        Ok(self.place(id))
-    }
-
-    async fn show(&self, id: &QueueId, _part: Part) -> Result<Shown, HelperError> {
-        self.stop_at(Killed::AtHeader).await;
-        self.up()?;
-        let mail = self.set(|state| state.mails.get(id.as_str()).cloned());
-        let Some((Place::Held, verdict)) = mail else {
-            return Err(HelperError::NotHeld(self.place(id)));
-        };
-        let seal = verdict.map_or(String::new(), |verdict| {
-            let marks = Marks {
-                message_id: None,
-                author_domain: None,
-                body: [0; 32],
-            };
-            let field = VerdictHeader::new(verdict, NOW, &marks, &SiteKey::new(&[7; 32]));
-            format!("{VERDICT_HEADER}:{}\n", field.folded())
-        });
-        let octets = format!("From: a@a.example\n{seal}Subject: x\n\n").into_bytes();
-        Ok(Shown { octets, cut: false })
-    }
-
-    async fn release(&self, id: &QueueId) -> Result<Released, HelperError> {
-        self.act(id, true).await?;
-        Ok(Released {
-            queue_id: Some(id.clone()),
-            requeued: false,
-            place: self.place(id),
-            waits: None,
-        })
-    }
-
-    async fn delete(&self, id: &QueueId) -> Result<(), HelperError> {
-        self.act(id, false).await
     }
 }
 
