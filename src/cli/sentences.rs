@@ -250,7 +250,7 @@ pub fn outcome(outcome: &Outcome) -> String {
         OutcomeSource::Restart => "seen at a restart",
         OutcomeSource::Log => "from the mail log",
         OutcomeSource::Operator => "told by the operator",
-        OutcomeSource::Queue => "seen in the MTA's queue",
+        OutcomeSource::Queue => "a look into the MTA's queue",
         OutcomeSource::Expiry => "quarantine.expire_after",
         OutcomeSource::Reinjected => "it came back with its verdict header",
     };

@@ -83,7 +83,7 @@ impl Missing {
                 self.missed.remove(&id);
                 Some(Gone {
                     state: OutcomeState::Released,
-                    detail: format!("seen in the queue `{queue}`, let go by hand"),
+                    detail: format!("it is in `{queue}`, let go by hand"),
                 })
             }
             Found::Nowhere => self.miss(id, since, now),
@@ -114,7 +114,7 @@ impl Missing {
             self.missed.remove(&id);
             Gone {
                 state: OutcomeState::Unknown,
-                detail: "gone from the hold queue, and nothing says how".to_owned(),
+                detail: "it is no longer there".to_owned(),
             }
         })
     }

@@ -291,9 +291,7 @@ impl<Q: HoldView> Reconciler<Q> {
     }
 
     fn held_after_all(&self) -> Outcome {
-        let mut outcome = Outcome::new(OutcomeState::Held, self.clock.now(), OutcomeSource::Queue);
-        outcome.detail = Some("seen in the hold queue".to_owned());
-        outcome
+        Outcome::new(OutcomeState::Held, self.clock.now(), OutcomeSource::Queue)
     }
 
     /// Whether the mail on hold under this id is the message of this verdict, by its header.

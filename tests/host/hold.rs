@@ -307,7 +307,7 @@ async fn let_go_by_hand_it_is_released() {
     assert_eq!(world.turns(2).await, [1, 0]);
     let (state, source, detail) = world.last(first);
     assert_eq!((state, source), (Released, OutcomeSource::Queue));
-    assert_eq!(detail, "seen in the queue `deferred`, let go by hand");
+    assert_eq!(detail, "it is in `deferred`, let go by hand");
     assert_eq!(world.history(second), [Held]);
 }
 

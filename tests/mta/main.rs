@@ -2,6 +2,7 @@
 //! stored verdict. Each test has an MTA, a DNS server and an alignd of its own, so they run in any order.
 
 mod bounces;
+mod by_hand;
 mod chain;
 mod delivery;
 mod demo;

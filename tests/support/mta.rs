@@ -60,6 +60,18 @@ pub trait Mta: Send + Sync {
     /// Lets a held message go, as an operator does by hand.
     fn release(&self, queue_id: &str);
 
+    /// Takes it out of the hold queue, as an operator does by hand; it stays in the queue.
+    fn let_go(&self, queue_id: &str);
+
+    /// Puts a message that is in the queue on hold, as an operator does by hand.
+    fn put_on_hold(&self, queue_id: &str);
+
+    /// Deletes a held message, as an operator does by hand.
+    fn delete(&self, queue_id: &str);
+
+    /// Puts it in as new, as an operator of Postfix does by hand.
+    fn put_in_again(&self, queue_id: &str);
+
     /// Tries everything in the queue that isn't held.
     fn run_queue(&self);
 

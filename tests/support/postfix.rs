@@ -150,12 +150,30 @@ impl Mta for Postfix {
     }
 
     fn release(&self, queue_id: &str) {
-        self.tool("postsuper", &["-H", queue_id]);
+        self.let_go(queue_id);
         self.run_queue();
+    }
+
+    fn let_go(&self, queue_id: &str) {
+        self.tool("postsuper", &["-H", queue_id]);
+    }
+
+    fn put_in_again(&self, queue_id: &str) {
+        self.tool("postsuper", &["-r", queue_id]);
+    }
+
+    fn put_on_hold(&self, queue_id: &str) {
+        self.tool("postsuper", &["-h", queue_id]);
+    }
+
+    fn delete(&self, queue_id: &str) {
+        self.tool("postsuper", &["-d", queue_id, "hold"]);
     }
 
     fn run_queue(&self) {
         self.tool("postqueue", &["-f"]);
+        // It would look for mail that was put in again once a minute.
+        self.tool("postkick", &["public", "pickup", "W"]);
     }
 
     fn mailbox(&self) -> Vec<Mail> {

@@ -176,9 +176,31 @@ impl Mta for Sendmail {
     }
 
     fn release(&self, queue_id: &str) {
-        let only = format!("-qI{queue_id}");
-        self.queue_run(&["-qQ", "-Q", &only]);
-        self.queue_run(&[&only]);
+        self.let_go(queue_id);
+        self.queue_run(&[&format!("-qI{queue_id}")]);
+    }
+
+    fn let_go(&self, queue_id: &str) {
+        self.queue_run(&["-qQ", "-Q", &format!("-qI{queue_id}")]);
+    }
+
+    fn put_in_again(&self, queue_id: &str) {
+        panic!("Sendmail cannot put {queue_id} in again");
+    }
+
+    fn put_on_hold(&self, queue_id: &str) {
+        self.queue_run(&["-Qby hand", &format!("-qI{queue_id}")]);
+    }
+
+    fn delete(&self, queue_id: &str) {
+        for file in ["hf", "df"] {
+            let file = self
+                .home
+                .path()
+                .join("mqueue")
+                .join(format!("{file}{queue_id}"));
+            fs::remove_file(file).expect("it is held");
+        }
     }
 
     fn run_queue(&self) {

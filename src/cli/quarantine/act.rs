@@ -233,7 +233,12 @@ fn sentence(fields: &Map<String, Value>) -> String {
     let word = |key| fields.get(key).and_then(Value::as_str).unwrap_or_default();
     let mut sentence = format!("{} {}", word("outcome"), word("verdict"));
     if fields.get("was_so") == Some(&Value::Bool(true)) {
-        sentence.push_str(&format!(" already, by {} at {}", word("by"), word("at")));
+        // What was seen in the queue or in the log names nobody.
+        let by = match word("by") {
+            "" => String::new(),
+            by => format!(", by {by}"),
+        };
+        sentence.push_str(&format!(" already{by} at {}", word("at")));
     }
     if !word("detail").is_empty() {
         sentence.push_str(&format!("; it {}", word("detail")));
