@@ -27,6 +27,8 @@ pub struct Desk<Q> {
     /// The directory of the store, for readers.
     pub directory: PathBuf,
     pub clock: Arc<dyn Clock>,
+    /// What held mail is sealed with, where that is ours to make: a rule that holds needs it.
+    pub site_key: Option<PathBuf>,
 }
 
 /// Does what `caller` asks, who may, and tells what came of it.
@@ -51,6 +53,7 @@ impl<Q: Queue> Desk<Q> {
             store,
             directory,
             clock,
+            site_key: None,
         }
     }
 

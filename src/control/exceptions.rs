@@ -5,14 +5,16 @@
 use super::access::Caller;
 use super::answer::{Desk, of_change, of_quarantine, usage};
 use super::protocol::{Answer, Refusal, RefusalKind, Release, RuleAdded, RuleRemoved};
+use crate::key_file;
 use crate::policy::OverrideType;
-use crate::policy::rules::{Rule, RuleKey, RuleTerms};
+use crate::policy::rules::{Effect, Rule, RuleKey, RuleTerms, StricterAction};
 use crate::quarantine::{QuarantineError, Target};
 use crate::store::{Change, ChangeError, Changed, ExceptionId, NewException, Reader};
 use crate::tell_outcome::one_line;
 use crate::time::Timestamp;
 use crate::verdict::suggest::suggestions;
 use serde_json::json;
+use tracing::info;
 
 impl<Q> Desk<Q> {
     pub(super) async fn add_exception(
@@ -27,6 +29,8 @@ impl<Q> Desk<Q> {
         if rule.is_expired(now) {
             return Err(usage("expires: that is past already".to_owned()));
         }
+        self.check_that_it_can_hold(&rule)?;
+        let author = rule.author.to_string();
         let change = Change::AddException(Box::new(NewException {
             why: rule.comment.clone(),
             rule,
@@ -43,6 +47,7 @@ impl<Q> Desk<Q> {
             }
         };
         let key = id.map(|id| id.key().to_string());
+        info!(by = caller.who, key, change, author, "exception");
         Ok(Answer::done(json!({"change": change, "key": key})))
     }
 
@@ -60,10 +65,32 @@ impl<Q> Desk<Q> {
             who: caller.who.clone(),
             why: removed.why.as_deref().map(one_line),
         };
-        let changed = self.change_one(change).await?;
+        let changed = self.change_one(change).await? == Changed::Removed;
+        if changed {
+            info!(
+                by = caller.who,
+                key = removed.key,
+                change = "removed",
+                "exception"
+            );
+        }
         Ok(Answer::done(
-            json!({"key": removed.key, "changed": changed == Changed::Removed}),
+            json!({"key": removed.key, "changed": changed}),
         ))
+    }
+
+    /// A rule that holds must not be told as in force while held mail can't be sealed.
+    fn check_that_it_can_hold(&self, rule: &Rule) -> Result<(), Refusal> {
+        match (&rule.effect, &self.site_key) {
+            (Effect::Stricter(StricterAction::Hold), Some(path)) => key_file::open_or_make(path)
+                .map(|_| ())
+                .map_err(|error| Refusal {
+                    kind: RefusalKind::Temporary,
+                    error: format!("{error}; nothing was changed"),
+                }),
+            (Effect::Stricter(StricterAction::Hold | StricterAction::Reject), _)
+            | (Effect::Except(_), _) => Ok(()),
+        }
     }
 
     async fn change_one(&self, change: Change) -> Result<Changed, Refusal> {

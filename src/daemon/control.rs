@@ -22,7 +22,8 @@ pub fn start(
 ) -> JoinHandle<()> {
     let queue = Helper::new(&config.quarantine.queue.helper_socket);
     let directory = config.store.path.clone();
-    let desk = Desk::new(queue, store.clone(), directory, Arc::new(SystemClock));
+    let mut desk = Desk::new(queue, store.clone(), directory, Arc::new(SystemClock));
+    desk.site_key = Some(config.identity.site_key.clone());
     let desk = Arc::new(desk);
     let socket = config.control.socket.as_deref();
     let listener = socket.and_then(|socket| {

@@ -35,7 +35,7 @@ impl<Q: Queue> Quarantine<Q> {
             // The mail has gone; what this wish was to bring may be missing still.
             let added = added(done.verdict, rule, self.clock.now(), wish);
             done.exception = match self.change(vec![added]).await {
-                Ok(changed) => brought(&changed),
+                Ok(changed) => brought(&changed, wish),
                 Err(QuarantineError::Store(ChangeError::NoRoom)) => Brought::NoRoom,
                 Err(error) => return Err(error),
             };
@@ -260,7 +260,7 @@ impl<Q: Queue> Quarantine<Q> {
                 let outcome = outcome(wish, at, detail.as_deref(), Some(NO_ROOM));
                 self.change(moved(outcome)).await.map(|_| Brought::NoRoom)
             }
-            changed => changed.map(|changed| brought(&changed)),
+            changed => changed.map(|changed| brought(&changed, wish)),
         };
         let exception = match changed {
             Ok(exception) => exception,
@@ -324,12 +324,20 @@ fn added(verdict: VerdictId, rule: &Rule, at: Timestamp, wish: &Wish) -> Change 
     }))
 }
 
-fn brought(changed: &[Changed]) -> Brought {
+/// Tells of an exception, if one is among these.
+fn brought(changed: &[Changed], wish: &Wish) -> Brought {
     let exception = changed.iter().find_map(|changed| match changed {
-        Changed::Added(id) | Changed::Altered(id) | Changed::AlreadyThere(id) => Some(*id),
+        Changed::Added(id) => Some((*id, "added")),
+        Changed::Altered(id) => Some((*id, "changed")),
+        Changed::AlreadyThere(id) => Some((*id, "unchanged")),
         Changed::Moved | Changed::Removed | Changed::Noted | Changed::Unchanged => None,
     });
-    exception.map_or(Brought::Nothing, Brought::Exception)
+    let Some((id, change)) = exception else {
+        return Brought::Nothing;
+    };
+    let author = wish.what.exception().map(|rule| rule.author.to_string());
+    info!(by = wish.by, key = %id.key(), change, author, "exception");
+    Brought::Exception(id)
 }
 
 /// What to answer when it isn't held; `None`: it is.

@@ -27,6 +27,7 @@ pub struct Daemon {
 const SETTINGS: &str = "\
 [identity]
 authserv_id = \"ID\"
+site_key = \"HOME/site.key\"
 [control]
 socket = \"HOME/control.sock\"
 [milter]
@@ -100,6 +101,11 @@ impl Daemon {
 
     pub fn socket(&self) -> PathBuf {
         self.home.path().join("milter.sock")
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.home.path().join("log")).unwrap()
     }
 }
 

@@ -19,6 +19,7 @@ mod outside;
 mod patience;
 mod raw;
 mod returning;
+mod rules;
 mod running;
 mod sequences;
 #[path = "../support/signal.rs"]

@@ -1,7 +1,7 @@
 //! A rule as JSON, with the keys of the settings file: how the store keeps it and programs read it.
 //!
-//! Owns that form. Written strictly, in one order, so that the same rule has the same text; read
-//! leniently: a key that is unknown is passed over. Pure.
+//! Owns that form. Written in one order, so that the same rule has the same text. Read strictly: what
+//! isn't understood whole, a misspelt `expires` or what a later version requires, must let no mail pass. Pure.
 
 use super::{
     ArcSealer, AuthorPattern, Effect, ListRequirement, NamePattern, RecipientPattern, Requirements,
@@ -25,7 +25,7 @@ pub enum RuleJsonError {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct RuleWire {
     author_domain: String,
     /// In exceptions.
@@ -50,7 +50,7 @@ struct RuleWire {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct RequireWire {
     #[serde(skip_serializing_if = "Option::is_none")]
     dkim: Option<String>,

@@ -100,8 +100,6 @@ fn written_and_read_again_a_rule_is_the_same() {
         assert_eq!(read.to_json(), json);
         assert_eq!(rule(&read.to_json()), Ok(read));
     }
-    let later = r#"{"author_domain":"*","because":"other","require":{"dkim":"a.example","color":"red"},"version":2}"#;
-    assert!(rule(later).is_ok());
 }
 
 #[test]
@@ -176,5 +174,31 @@ fn patterns() {
         ".",
     ] {
         assert_eq!(RecipientPattern::parse(bad), None, "{bad}");
+    }
+}
+
+/// What isn't understood whole lets nothing pass.
+#[test]
+fn a_key_that_is_unknown_makes_no_rule() {
+    for (json, key) in [
+        (
+            r#"{"author_domain":"a.example","require":{"dkim":"b.example"},"expire":"2027-01-01"}"#,
+            "expire",
+        ),
+        (
+            r#"{"author_domain":"a.example","require":{"dkim":"b.example","spff":"c.example"}}"#,
+            "spff",
+        ),
+        (
+            r#"{"author_domain":"a.example","action":"hold","unsave":true}"#,
+            "unsave",
+        ),
+    ] {
+        let told = rule(json).map(|_| ()).map_err(|error| error.to_string());
+        let expected = format!("unknown field `{key}`");
+        assert!(
+            told.as_ref().is_err_and(|told| told.contains(&expected)),
+            "{json}: {told:?}"
+        );
     }
 }
