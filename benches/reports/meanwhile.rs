@@ -43,7 +43,7 @@ impl Milter {
         let settings = format!(
             "identity.authserv_id = \"mx.receiver.example\"\n\
              milter.listen = [\"unix:{}\", \"inet:{port}\"]\nmilter.socket_group = \"\"\n\
-             dns.servers = [\"{}\"]\nstore.path = \"{}\"\nstore.keep_messages = \"36500d\"\nlog.level = \"warn\"\n",
+             dns.servers = [\"{}\"]\nstore.path = \"{}\"\nstore.keep_messages = \"3650d\"\nlog.level = \"warn\"\n",
             socket.display(),
             nsd.address(),
             store.display()
