@@ -113,6 +113,7 @@ mod tests {
                 received: at(0),
                 state,
                 since: at(since),
+                intended: false,
             };
             let found = recognise(at(arrived), Some(&bearer), at(now), SETTLE);
             assert_eq!(found, expected, "{state} arrived {arrived} now {now}");

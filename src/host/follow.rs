@@ -4,7 +4,7 @@
 //! lines again, which changes nothing. A log that cannot be read is told once, and tried again.
 
 use super::log_file::LogFile;
-use super::log_move::{Conclusion, GRACE, conclude, meant};
+use super::log_move::{Conclusion, conclude, meant};
 use super::moving::make_moves;
 use super::place::{LogPlace, PlaceError};
 use super::{LogSource, journal, local_time};
@@ -242,16 +242,11 @@ impl Reading {
             return Ok(true);
         }
         let bearers = self.bearers(&line.queue_id, known, gathered)?;
-        // A line that has waited here for so long waits no more, whatever its stamp says.
-        let waited = self
-            .waiting_since
-            .is_some_and(|since| now >= since.plus_micros(GRACE));
-        let as_of = if waited {
-            now.max(at.plus_micros(GRACE))
-        } else {
-            now
-        };
-        match conclude(&line.event, at, &bearers, as_of) {
+        // Its stamp may be of another clock: one that waits here ages all the same.
+        let waiting = self.waiting_since.filter(|_| gathered.lines == 0);
+        let since = waiting.unwrap_or(at).min(at);
+        let age = now.micros().saturating_sub(since.micros());
+        match conclude(&line.event, at, &bearers, age) {
             Conclusion::Nothing => {}
             Conclusion::Wait => return Ok(false),
             Conclusion::Move(bearer, outcome) => {

@@ -15,12 +15,13 @@ pub enum Conclusion {
     Nothing,
     Move(Bearer, Outcome),
     /// Whoever did it is about to say so itself: our own answer is being confirmed, or an operator's release is
-    /// being written with its reason. The log's word counts `GRACE` later.
+    /// being written with its reason. The log's word counts when that takes too long.
     Wait,
 }
 
-/// What `event`, logged at `at`, says; `bearers`: the messages that bore its queue id, the newest first.
-pub fn conclude(event: &LogEvent, at: Timestamp, bearers: &[Bearer], now: Timestamp) -> Conclusion {
+/// What `event`, logged at `at` and `age` microseconds old, says; `bearers`: the messages that bore its queue id, the
+/// newest first.
+pub fn conclude(event: &LogEvent, at: Timestamp, bearers: &[Bearer], age: i64) -> Conclusion {
     let Some(bearer) = meant(at, bearers) else {
         return Conclusion::Nothing;
     };
@@ -28,11 +29,11 @@ pub fn conclude(event: &LogEvent, at: Timestamp, bearers: &[Bearer], now: Timest
     if at.plus_micros(COARSE) < bearer.since {
         return Conclusion::Nothing;
     }
-    let age = at.micros().saturating_sub(bearer.received.micros());
-    let Some((to, detail)) = says(event, bearer.state, age) else {
+    let stayed = at.micros().saturating_sub(bearer.received.micros());
+    let Some((to, detail)) = says(event, bearer.state, stayed) else {
         return Conclusion::Nothing;
     };
-    if now < at.plus_micros(GRACE) && others_tell(bearer.state, to) {
+    if age < others_take(bearer, to) {
         return Conclusion::Wait;
     }
     match bearer.state.check_move(to, OutcomeSource::Log) {
@@ -50,7 +51,7 @@ pub fn meant(at: Timestamp, bearers: &[Bearer]) -> Option<&Bearer> {
     bearers.iter().find(was_there)
 }
 
-/// The state that the event names, and what there is to say about it. `age` of the message, in microseconds.
+/// The state that the event names, and what there is to say about it. `age` of the message by then, in microseconds.
 fn says(event: &LogEvent, state: OutcomeState, age: i64) -> Option<(OutcomeState, Option<String>)> {
     use OutcomeState::{Accepted, Deleted, Held, Released, Unknown};
     let says = |to, why: &str| Some((to, Some(why.to_owned())));
@@ -118,14 +119,28 @@ fn by(word: &str, milter: Option<&str>) -> String {
     }
 }
 
-/// Whether someone else is about to say it: our reply, or the operator whose release or deletion this is.
-fn others_tell(state: OutcomeState, to: OutcomeState) -> bool {
+/// For how long someone else may be about to say it, in microseconds: our reply, or the operator whose release or
+/// deletion this is. He writes down that he is about to do it before the MTA is asked, and strikes that out
+/// with the outcome: without an intent it was done by hand.
+fn others_take(bearer: &Bearer, to: OutcomeState) -> i64 {
     use OutcomeState::{Answering, Deleted, Held, Released};
-    state == Answering || (state == Held && matches!(to, Released | Deleted))
+    if bearer.state == Answering {
+        return TO_CONFIRM;
+    }
+    let ends_hold = bearer.state == Held && matches!(to, Released | Deleted);
+    if ends_hold && bearer.intended {
+        TO_RELEASE
+    } else {
+        0
+    }
 }
 
-/// How long the log's word waits for theirs: the helper, which acts, and the store, which keeps it, are quicker.
-pub const GRACE: i64 = 20 * SECOND;
+/// The store is quicker.
+const TO_CONFIRM: i64 = 20 * SECOND;
+
+/// Longer than the helper may take for one answer. After that the intent still stands: the store leaves the end
+/// to it, whatever the log says.
+const TO_RELEASE: i64 = 120 * SECOND;
 
 /// Classic stamps are cut to the second, and a syslog daemon's clock may be another's.
 const COARSE: i64 = 2 * SECOND;
@@ -156,6 +171,7 @@ mod tests {
             received: at(received),
             state,
             since: at(since),
+            intended: false,
         }
     }
 
@@ -176,7 +192,7 @@ mod tests {
     #[track_caller]
     fn check(state: OutcomeState, event: &LogEvent, after: i64, expected: Option<OutcomeState>) {
         let message = bearer(1, 0, state, 1);
-        let found = conclude(event, at(after), &[message], at(after + 100_000));
+        let found = conclude(event, at(after), &[message], 100_000 * SECOND);
         let found = match found {
             Conclusion::Move(_, outcome) => {
                 assert_eq!(outcome.at, at(after));
@@ -255,7 +271,7 @@ mod tests {
             assert_eq!(found, expected, "{after}");
         }
         // The log tells nothing about the one that it is used again by.
-        let told = conclude(&LogEvent::Released, at(300), &bearers, at(9_000));
+        let told = conclude(&LogEvent::Released, at(300), &bearers, 8_700 * SECOND);
         assert_eq!(told, Conclusion::Nothing);
     }
 
@@ -263,7 +279,7 @@ mod tests {
     fn what_is_older_than_what_is_known_changes_nothing() {
         let again = bearer(1, 0, Held, 600);
         for (after, moves) in [(5, false), (590, false), (599, true), (601, true)] {
-            let told = conclude(&LogEvent::Released, at(after), &[again], at(9_000));
+            let told = conclude(&LogEvent::Released, at(after), &[again], 8_000 * SECOND);
             assert_eq!(told != Conclusion::Nothing, moves, "{after}");
         }
     }
@@ -271,22 +287,30 @@ mod tests {
     #[test]
     fn whoever_did_it_says_so_first() {
         let released = LogEvent::Released;
-        for (state, event, now, waits) in [
-            (Held, released.clone(), 101, true),
-            (Held, released.clone(), 119, true),
-            (Held, released, 120, false),
-            (Held, LogEvent::DeletedByHand, 101, true),
-            (Held, refused("x"), 101, false),
-            (Answering, LogEvent::Held { milter: None }, 101, true),
-            (Answering, refused("x"), 101, true),
-            (Accepted, refused("x"), 101, false),
-            (Accepted, LogEvent::DeletedByHand, 101, false),
+        let held = LogEvent::Held { milter: None };
+        for (state, intended, event, age, waits) in [
+            (Held, true, released.clone(), 1, true),
+            (Held, true, released.clone(), 119, true),
+            (Held, true, released.clone(), 120, false),
+            (Held, true, LogEvent::DeletedByHand, 119, true),
+            (Held, true, refused("x"), 1, false),
+            (Held, false, released, 0, false),
+            (Held, false, LogEvent::DeletedByHand, 0, false),
+            (Answering, false, held, 1, true),
+            (Answering, false, refused("x"), 19, true),
+            (Answering, false, refused("x"), 20, false),
+            (Accepted, false, refused("x"), 0, false),
+            (Accepted, true, LogEvent::DeletedByHand, 0, false),
         ] {
-            let told = conclude(&event, at(100), &[bearer(1, 0, state, 1)], at(now));
+            let message = Bearer {
+                intended,
+                ..bearer(1, 0, state, 1)
+            };
+            let told = conclude(&event, at(100), &[message], age * SECOND);
             assert_eq!(
                 told == Conclusion::Wait,
                 waits,
-                "{state} {event:?} at {now}"
+                "{message:?} {event:?} {age}"
             );
         }
     }

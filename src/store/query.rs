@@ -120,6 +120,8 @@ pub struct Bearer {
     pub state: OutcomeState,
     /// When it came to stand so; for `unknown`, since when nothing more is known of it.
     pub since: Timestamp,
+    /// Somebody wrote down that he is about to let it go, or to delete it.
+    pub intended: bool,
 }
 
 words! {

@@ -8,7 +8,7 @@ mod plain_verdict;
 
 use alignd::host::{FollowError, Follower, LogSource};
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
-use alignd::store::{Change, Reader, Store, StoreSettings};
+use alignd::store::{Change, Intent, Reader, Store, StoreSettings};
 use alignd::time::{Clock, Timestamp};
 use alignd::verdict::VerdictId;
 use plain_verdict::plain_verdict;
@@ -269,13 +269,39 @@ async fn the_message_that_bore_the_id_then_is_meant() {
 async fn whoever_released_it_says_so_first() {
     let mut world = World::new();
     let message = world.message(&id(0), 0, Held).await;
-    world.clock.0.store(RECEIVED + 65, Ordering::Relaxed);
+    let by_hand = world.message(&id(2), 0, Held).await;
+    world.clock.0.store(RECEIVED + 61, Ordering::Relaxed);
+    let intent = Intent {
+        verdict: message,
+        at: Timestamp::from_seconds(RECEIVED + 59),
+        by: "anna".to_owned(),
+        document: "{}".to_owned(),
+    };
+    let intend = Change::Intend(intent);
+    world.store.change(vec![intend]).await.unwrap();
+    // What nobody said he would do was done by hand.
+    world.write(&released(60, &id(2)));
     world.write(&released(60, &id(0)));
     let followed = world.follower.catch_up().await.unwrap();
-    assert!(followed.waits && followed.moved == 0, "{followed:?}");
-    world.clock.0.store(RECEIVED + 85, Ordering::Relaxed);
-    assert_eq!(world.moved().await, 1);
-    assert_eq!(world.history(message), [Held, Released]);
+    assert!(followed.waits && followed.moved == 1, "{followed:?}");
+    assert_eq!(world.history(by_hand), [Held, Released]);
+    // However long it takes him, he gives the reason.
+    world.clock.0.store(RECEIVED + 90, Ordering::Relaxed);
+    assert_eq!(world.moved().await, 0);
+    let at = Timestamp::from_seconds(RECEIVED + 59);
+    let mut outcome = Outcome::new(Released, at, OutcomeSource::Operator);
+    outcome.by = Some("anna".to_owned());
+    let told = Change::Outcome {
+        verdict: message,
+        outcome,
+    };
+    let done = Change::StrikeOut { verdict: message };
+    world.store.change(vec![told, done]).await.unwrap();
+    let followed = world.follower.catch_up().await.unwrap();
+    assert!(!followed.waits && followed.moved == 0, "{followed:?}");
+    let reader = Reader::open(world.home.path()).unwrap();
+    let last = reader.outcomes(message).unwrap().pop().unwrap();
+    assert_eq!((last.state, last.by.as_deref()), (Released, Some("anna")));
     // Refused before our own answer was confirmed.
     world.messages += 1;
     let at = Timestamp::from_seconds(RECEIVED + 100);

@@ -32,7 +32,8 @@ const SELECT: &str = "SELECT v.id, v.received, o.state,
         CASE o.state WHEN 'unknown' THEN coalesce(
             (SELECT k.at FROM outcome k WHERE k.verdict = v.number AND k.state <> 'unknown'
                 ORDER BY k.seq DESC LIMIT 1), o.at)
-        ELSE o.at END AS at
+        ELSE o.at END AS at,
+        EXISTS (SELECT 1 FROM intent i WHERE i.verdict = v.id) AS intended
     FROM verdict v JOIN outcome o
     ON o.seq = (SELECT max(n.seq) FROM outcome n WHERE n.verdict = v.number)";
 
@@ -42,5 +43,6 @@ fn bearer(row: &Row<'_>) -> Result<Bearer, Trouble> {
         received: Timestamp::from_micros(row.get("received")?),
         state: word(row, "state", OutcomeState::parse)?,
         since: Timestamp::from_micros(row.get("at")?),
+        intended: row.get("intended")?,
     })
 }
