@@ -3,7 +3,7 @@
 
 use super::SystemClock;
 use crate::config::Config;
-use crate::host::{Follower, Reconciler, TURN, system_zone};
+use crate::host::{Follower, PlaceError, Reconciler, TURN, system_zone};
 use crate::mta::Helper;
 use crate::store::Store;
 use std::sync::Arc;
@@ -11,38 +11,43 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::error;
 
-/// Follows the mail log, where one is named. Mail must not wait for what it lacks.
-pub fn follow(
+/// Starts both, to end after `stopped`.
+pub fn start(
     config: &Config,
     store: &Store,
     stopped: &watch::Receiver<bool>,
-) -> Option<JoinHandle<()>> {
+) -> (Option<JoinHandle<()>>, JoinHandle<()>) {
+    let follower = follower(config, store);
+    let mut reconciler = reconciler(config, store);
+    if let Some(log) = &follower {
+        reconciler = reconciler.listening_to(log);
+    }
+    let reconciling = reconciler.run(config.outcome.pace(), stopped.clone());
+    let following = follower.map(|follower| tokio::spawn(follower.run(stopped.clone())));
+    (following, tokio::spawn(reconciling))
+}
+
+/// Who follows the mail log, where one is named.
+fn follower(config: &Config, store: &Store) -> Option<Follower> {
     let source = config.outcome.log.as_ref()?;
     let (directory, zone) = (&config.store.path, system_zone());
     let clock = Arc::new(SystemClock);
-    match Follower::open(source, directory, zone, store.clone(), clock, TURN) {
-        Ok(follower) => Some(tokio::spawn(follower.run(stopped.clone()))),
-        Err(problem) => {
-            error!(%problem, "the mail log is not followed: mend it and restart alignd");
-            None
-        }
-    }
+    let opened = Follower::open(source, directory, zone, store.clone(), clock, TURN);
+    let told = |problem: &PlaceError| {
+        error!(%problem, "the mail log is not followed: mend it and restart alignd");
+    };
+    opened.inspect_err(told).ok()
 }
 
-/// Compares the MTA's hold queue with what the store believes to be held, while anything is.
-pub fn reconcile(
-    config: &Config,
-    store: &Store,
-    stopped: &watch::Receiver<bool>,
-) -> JoinHandle<()> {
+/// Who compares the MTA's hold queue with what the store believes to be held.
+fn reconciler(config: &Config, store: &Store) -> Reconciler<Helper> {
     let queue = &config.quarantine.queue;
-    let reconciler = Reconciler::new(
+    Reconciler::new(
         Helper::new(&queue.helper_socket),
         queue.mta,
         store.clone(),
         config.store.path.clone(),
         Arc::new(SystemClock),
         config.outcome.settle,
-    );
-    tokio::spawn(reconciler.run(config.outcome.pace(), stopped.clone()))
+    )
 }

@@ -212,8 +212,7 @@ impl Receiving {
         let service = service(settings, resolver.clone(), &store, bounces::start(config));
         let expiry = tokio::spawn(expire(store.clone()));
         let control = control::start(config, control, &store, stopped);
-        let follower = host::follow(config, &store, stopped);
-        let reconciler = host::reconcile(config, &store, stopped);
+        let (follower, reconciler) = host::start(config, &store, stopped);
         let milter = tokio::spawn(milter::run(listeners, service, stopped.clone(), GRACE));
         Ok(Self {
             store,

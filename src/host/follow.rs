@@ -31,6 +31,7 @@ pub struct Follower {
     store: Store,
     clock: Arc<dyn Clock>,
     turn: Duration,
+    heard: watch::Sender<Timestamp>,
     /// `None` only while a step is under way.
     reading: Option<Reading>,
 }
@@ -74,8 +75,14 @@ impl Follower {
             store,
             clock,
             turn,
+            heard: watch::Sender::new(Timestamp::from_micros(0)),
             reading: Some(reading),
         })
+    }
+
+    /// Up to when everything that the log told has been taken into the store, from now on.
+    pub fn heard(&self) -> watch::Receiver<Timestamp> {
+        self.heard.subscribe()
     }
 
     /// Until it is told to stop.
@@ -104,10 +111,13 @@ impl Follower {
             all.moved = all
                 .moved
                 .saturating_add(moved.map_err(FollowError::Change)?);
-            let (ends, lines) = (gathered.at_end || gathered.waits, gathered.lines);
+            let (at_end, lines) = (gathered.at_end, gathered.lines);
             let keep = move |reading: &mut Reading| reading.keep(gathered, now);
             self.blocking(keep).await?;
-            if ends {
+            if at_end {
+                self.heard.send_replace(now);
+            }
+            if at_end || all.waits {
                 return Ok(all);
             }
             debug!(lines, "lines of the mail log were read");

@@ -64,12 +64,14 @@ impl Missing {
         }
     }
 
-    /// One message, held since `since`, as it was found at `now`: at most once in a scan.
+    /// One message, held since `since`, as it was found at `now`: at most once in a scan. `heard`: up to when the mail
+    /// log has told everything; without a log, `now`.
     pub fn see(
         &mut self,
         id: VerdictId,
         since: Timestamp,
         found: Found,
+        heard: Timestamp,
         now: Timestamp,
     ) -> Option<Gone> {
         match found {
@@ -86,7 +88,7 @@ impl Missing {
                     detail: format!("it is in `{queue}`, let go by hand"),
                 })
             }
-            Found::Nowhere => self.miss(id, since, now),
+            Found::Nowhere => self.miss(id, since, heard, now),
         }
     }
 
@@ -98,7 +100,13 @@ impl Missing {
         }
     }
 
-    fn miss(&mut self, id: VerdictId, since: Timestamp, now: Timestamp) -> Option<Gone> {
+    fn miss(
+        &mut self,
+        id: VerdictId,
+        since: Timestamp,
+        heard: Timestamp,
+        now: Timestamp,
+    ) -> Option<Gone> {
         if !self.missed.contains_key(&id) && self.missed.len() >= MOST {
             return None;
         }
@@ -109,8 +117,10 @@ impl Missing {
         });
         missed.scans = missed.scans.saturating_add(1);
         missed.still = true;
-        let settled = missed.first.max(since).plus_micros(self.settle) <= now;
-        (missed.scans >= ENOUGH && settled).then(|| {
+        let settled_at = missed.first.max(since).plus_micros(self.settle);
+        // What the log has not told yet it may tell still, but not for ever.
+        let told = missed.first <= heard || settled_at.plus_micros(LOG_IS_LATE) <= now;
+        (missed.scans >= ENOUGH && settled_at <= now && told).then(|| {
             self.missed.remove(&id);
             Gone {
                 state: OutcomeState::Unknown,
@@ -120,6 +130,8 @@ impl Missing {
     }
 }
 
+/// Microseconds by which a mail log may be behind, and still be waited for.
+const LOG_IS_LATE: i64 = 3_600_000_000;
 /// Scans in a row.
 const ENOUGH: u32 = 2;
 /// Microseconds in which a message may be on its way into the hold queue.
@@ -163,7 +175,7 @@ mod tests {
         for (second, found, expected) in scans {
             let (now, found) = (at(*second), found());
             let gone = if found == Found::Held || missing.is_due(id(1), now) {
-                missing.see(id(1), at(0), found, now)
+                missing.see(id(1), at(0), found, now, now)
             } else {
                 None
             };
@@ -239,7 +251,7 @@ mod tests {
         for second in (30..=180).step_by(30) {
             if missing.is_due(id(1), at(second)) {
                 looks.push(second);
-                missing.see(id(1), at(0), Found::Nowhere, at(second));
+                missing.see(id(1), at(0), Found::Nowhere, at(second), at(second));
             }
             missing.end_scan();
         }
@@ -247,16 +259,37 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_is_behind_is_waited_for_but_not_for_ever() {
+        for (heard, until, expected) in [
+            (30, 150, Some(Unknown)),
+            (29, 150, None),
+            (29, 3_749, None),
+            (29, 3_750, Some(Unknown)),
+            (0, 3_750, Some(Unknown)),
+        ] {
+            let mut missing = Missing::new(SETTLE);
+            let mut gone = None;
+            for second in [30, 60, until] {
+                assert!(missing.is_due(id(1), at(second)));
+                gone = missing.see(id(1), at(0), Found::Nowhere, at(heard), at(second));
+                missing.end_scan();
+            }
+            let state = gone.map(|gone| gone.state);
+            assert_eq!(state, expected, "heard until {heard}, at {until}");
+        }
+    }
+
+    #[test]
     fn a_scan_that_did_not_ask_for_it_breaks_the_row() {
         let mut missing = Missing::new(SETTLE);
-        missing.see(id(1), at(0), Found::Nowhere, at(30));
-        missing.see(id(2), at(0), Found::Nowhere, at(30));
+        missing.see(id(1), at(0), Found::Nowhere, at(30), at(30));
+        missing.see(id(2), at(0), Found::Nowhere, at(30), at(30));
         missing.end_scan();
         assert!(missing.is_due(id(2), at(60)));
         missing.end_scan();
-        let gone = missing.see(id(1), at(0), Found::Nowhere, at(500));
+        let gone = missing.see(id(1), at(0), Found::Nowhere, at(500), at(500));
         assert_eq!(gone, None);
-        let gone = missing.see(id(2), at(0), Found::Nowhere, at(500));
+        let gone = missing.see(id(2), at(0), Found::Nowhere, at(500), at(500));
         assert_eq!(gone.map(|gone| gone.state), Some(Unknown));
     }
 }

@@ -5,6 +5,7 @@
 //! go is left to him. Every move is made once: a scan that is broken off, or repeated after a restart, changes
 //! nothing. Touches no mail, and nobody waits for it.
 
+use super::Follower;
 use super::appeared::{Guest, is_after, is_that, recognise};
 use super::hold_view::{HoldView, Listing};
 use super::missing::{Found, Missing};
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinError;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// Compares the hold queue with the store.
@@ -36,6 +38,10 @@ pub struct Reconciler<Q> {
     clock: Arc<dyn Clock>,
     /// Microseconds.
     settle: i64,
+    /// Up to when the mail log has told everything, where one is followed.
+    heard: Option<watch::Receiver<Timestamp>>,
+    /// How long the MTA took to list its queue.
+    listed_in: Duration,
     missing: Missing,
     /// Held under an id whose mail seems to be younger, and ours by its header.
     proven: HashSet<VerdictId>,
@@ -63,6 +69,8 @@ struct Scan {
     claimed: HashSet<QueueId>,
     /// Messages that an operator is about to let go.
     intended: HashSet<VerdictId>,
+    /// Up to when the mail log has told everything.
+    heard: Timestamp,
     looks: u32,
     failures: u32,
     /// The first of these.
@@ -93,6 +101,8 @@ impl<Q: HoldView> Reconciler<Q> {
             directory,
             clock,
             settle,
+            heard: None,
+            listed_in: Duration::ZERO,
             missing: Missing::new(settle),
             proven: HashSet::new(),
             strangers: HashSet::new(),
@@ -101,7 +111,14 @@ impl<Q: HoldView> Reconciler<Q> {
         }
     }
 
-    /// Looks every `pace` until it is told to stop.
+    /// What the mail log may tell still is waited for.
+    pub fn listening_to(mut self, log: &Follower) -> Self {
+        self.heard = Some(log.heard());
+        self
+    }
+
+    /// Looks every `pace` until it is told to stop, and more seldom where the MTA's queue is so long that
+    /// looking would keep it busy.
     pub async fn run(mut self, pace: Duration, mut stopped: watch::Receiver<bool>) {
         let mut in_trouble = false;
         loop {
@@ -112,8 +129,9 @@ impl<Q: HoldView> Reconciler<Q> {
                 }
                 _ = stopped.changed() => return,
             }
+            let pause = self.listed_in.saturating_mul(SHARE).min(PATIENCE).max(pace);
             tokio::select! {
-                () = tokio::time::sleep(pace) => {}
+                () = tokio::time::sleep(pause) => {}
                 _ = stopped.changed() => return,
             }
         }
@@ -136,11 +154,14 @@ impl<Q: HoldView> Reconciler<Q> {
     }
 
     async fn scan(&mut self) -> Result<Scanned, ReconcileError> {
+        let began = Instant::now();
         let listing = self.queue.list().await?;
+        self.listed_in = began.elapsed();
         let intents = self.read(|reader| reader.intents()).await?;
         let mut scan = Scan {
             claimed: HashSet::new(),
             intended: intents.iter().map(|intent| intent.verdict).collect(),
+            heard: self.heard(),
             looks: 0,
             failures: 0,
             problem: None,
@@ -189,14 +210,20 @@ impl<Q: HoldView> Reconciler<Q> {
             let Some(found) = self.find(message, queue_id, scan).await? else {
                 continue;
             };
-            let now = self.clock.now();
-            if let Some(gone) = self.missing.see(message.id, message.since, found, now) {
+            let (id, now) = (message.id, self.clock.now());
+            let gone = self.missing.see(id, message.since, found, scan.heard, now);
+            if let Some(gone) = gone {
                 let mut outcome = Outcome::new(gone.state, now, OutcomeSource::Queue);
                 outcome.detail = Some(gone.detail);
-                moves.push((message.id, outcome));
+                moves.push((id, outcome));
             }
         }
         self.make(moves, scan).await
+    }
+
+    fn heard(&self) -> Timestamp {
+        let heard = self.heard.as_ref();
+        heard.map_or_else(|| self.clock.now(), |heard| *heard.borrow())
     }
 
     /// Where a message is that the store believes to be held; `None`: it isn't looked for now, or can't be.
@@ -458,7 +485,9 @@ impl From<JoinError> for ReconcileError {
 const MAX_LOOKS: u32 = 1_000;
 /// Mails that the MTA can tell nothing about, in one scan.
 const MAX_FAILURES: u32 = 10;
-/// For one scan.
+/// Of the time between two scans at most one part in so many is the MTA's, for listing its queue.
+const SHARE: u32 = 10;
+/// For one scan, and between two of them.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Microseconds after `outcome.settle` in which what a crash left in doubt is looked for.
 const DOUBTFUL: i64 = 300_000_000;

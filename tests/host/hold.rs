@@ -1,115 +1,23 @@
 //! What became of held messages, by the hold queue: one in memory, on a real store. Scans are 30 s apart.
 
 use crate::plain_verdict::plain_verdict;
+use crate::queue::Mta;
 use crate::{Hands, RECEIVED};
-use alignd::host::{HoldView, Listing, ReconcileError, Reconciler, Scanned};
-use alignd::mta::{HelperError, MtaKind, Place, QueueId, Shown};
+use alignd::host::{ReconcileError, Reconciler, Scanned};
+use alignd::mta::{HelperError, MtaKind, Place};
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
 use alignd::site_key::SiteKey;
 use alignd::store::{Change, Intent, Reader, Store, StoreSettings};
 use alignd::time::Timestamp;
 use alignd::verdict::VerdictId;
 use alignd::verdict::header::{Marks, VERDICT_HEADER, VerdictHeader};
-use std::collections::BTreeMap;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use std::io::Write;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::watch;
-
-/// A queue in memory; clones are the same.
-#[derive(Clone, Default)]
-struct Mta(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    mails: BTreeMap<QueueId, Mail>,
-    /// What the helper answers to everything.
-    down: Option<HelperError>,
-    /// Of this mail the MTA can tell nothing.
-    broken: Option<QueueId>,
-    silent: bool,
-    lists: u32,
-    looks: u32,
-    headers: u32,
-}
-
-#[derive(Clone)]
-struct Mail {
-    place: Place,
-    arrived: Timestamp,
-    header: String,
-}
-
-impl Mta {
-    fn set<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(&mut self.0.lock().unwrap())
-    }
-
-    fn up(&self) -> Result<(), HelperError> {
-        self.set(|state| state.down.clone()).map_or(Ok(()), Err)
-    }
-
-    fn mail(&self, id: &QueueId) -> Result<Option<Mail>, HelperError> {
-        self.up()?;
-        if self.set(|state| state.broken.as_ref() == Some(id)) {
-            return Err(HelperError::Failed("postcat: a warning".to_owned()));
-        }
-        Ok(self.set(|state| state.mails.get(id).cloned()))
-    }
-
-    fn put(&self, id: &str, place: Place, arrived: i64, header: String) {
-        let mail = Mail {
-            place,
-            arrived: Timestamp::from_seconds(RECEIVED + arrived),
-            header,
-        };
-        self.set(|state| state.mails.insert(id.parse().unwrap(), mail));
-    }
-
-    fn go(&self, id: &str, place: Place) {
-        let id: QueueId = id.parse().unwrap();
-        self.set(|state| match place {
-            Place::Gone => _ = state.mails.remove(&id),
-            place => state.mails.get_mut(&id).unwrap().place = place,
-        });
-    }
-}
-
-impl HoldView for Mta {
-    async fn list(&self) -> Result<Listing, HelperError> {
-        if self.set(|state| {
-            state.lists += 1;
-            state.silent
-        }) {
-            std::future::pending::<()>().await;
-        }
-        self.up()?;
-        let held = |(id, mail): (&QueueId, &Mail)| {
-            (mail.place == Place::Held).then(|| (id.clone(), mail.arrived))
-        };
-        Ok(self.set(|state| state.mails.iter().filter_map(held).collect()))
-    }
-
-    async fn locate(&self, id: &QueueId) -> Result<Place, HelperError> {
-        self.set(|state| state.looks += 1);
-        Ok(self.mail(id)?.map_or(Place::Gone, |mail| mail.place))
-    }
-
-    async fn header(&self, id: &QueueId) -> Result<Shown, HelperError> {
-        self.set(|state| state.headers += 1);
-        match self.mail(id)? {
-            Some(mail) if mail.place == Place::Held => Ok(Shown {
-                octets: mail.header.into_bytes(),
-                cut: false,
-            }),
-            other => Err(HelperError::NotHeld(
-                other.map_or(Place::Gone, |mail| mail.place),
-            )),
-        }
-    }
-}
 
 struct World {
     home: TempDir,
@@ -202,23 +110,15 @@ impl World {
         let now = self.clock.0.load(Ordering::Relaxed) - RECEIVED;
         let other = tempfile::tempdir().unwrap();
         let aside = std::mem::replace(&mut self.store, open(&other, now));
-        let empty = reconciler(
-            &self.home,
-            &self.store,
-            &self.mta,
-            &self.clock,
-            MtaKind::Postfix,
-        );
-        drop(std::mem::replace(&mut self.reconciler, empty));
+        self.reconciler = self.again();
         aside.close().await;
         self.store = open(&self.home, now);
-        self.reconciler = reconciler(
-            &self.home,
-            &self.store,
-            &self.mta,
-            &self.clock,
-            MtaKind::Postfix,
-        );
+        self.reconciler = self.again();
+    }
+
+    fn again(&self) -> Reconciler<Mta> {
+        let kind = MtaKind::Postfix;
+        reconciler(&self.home, &self.store, &self.mta, &self.clock, kind)
     }
 
     fn now(&self) -> Timestamp {
@@ -504,6 +404,46 @@ async fn mail_of_another_mta_is_left_alone() {
     assert_eq!(world.last(ours).0, Released);
     assert_eq!(world.history(other), [Held]);
     assert_eq!(world.mta.set(|state| state.looks), 1);
+}
+
+/// The last line that could tell of it is not read yet, until it is.
+#[tokio::test]
+async fn what_the_log_may_tell_still_is_waited_for() {
+    let mut world = World::new();
+    let mut follower = crate::follower(&world.home, &world.store, &world.clock);
+    world.reconciler = world.again().listening_to(&follower);
+    let (told, untold) = (world.hold(ID).await, world.hold(OTHER).await);
+    world.mta.go(ID, Place::Gone);
+    world.mta.go(OTHER, Place::Gone);
+    assert_eq!(world.turns(9).await, [0; 9]);
+    let removed = crate::line(300, "postfix/postsuper", ID, "removed");
+    std::fs::write(world.home.path().join("mail.log"), removed).unwrap();
+    follower.catch_up().await.unwrap();
+    assert_eq!(world.turns(2).await, [1, 0]);
+    assert_eq!(world.history(told), [Held, Deleted]);
+    assert_eq!(world.history(untold), [Held, Unknown]);
+}
+
+#[tokio::test]
+async fn how_many_are_held_and_since_when_can_be_measured() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _default = metrics::set_default_local_recorder(&recorder);
+    let mut world = World::new();
+    let shown = |number, oldest| {
+        let page = recorder.handle().render();
+        for (name, value) in [("messages", number), ("oldest_seconds", oldest)] {
+            let line = format!("\nalignd_held_{name} {value}\n");
+            assert!(page.contains(&line), "{line} in {page}");
+        }
+    };
+    assert_eq!(world.moved().await, 0);
+    shown(0, 0);
+    world.hold_many(3).await;
+    assert_eq!(world.moved().await, 0);
+    shown(3, 3_660);
+    world.mta.go(&crate::id(0), deferred());
+    assert_eq!(world.turns(2).await, [1, 0]);
+    shown(2, 3_720);
 }
 
 /// One listing tells of all that lie there, and each that doesn't is looked for three times at most.

@@ -2,6 +2,7 @@
 //! queue: `hold`.
 
 mod hold;
+mod queue;
 
 #[path = "../support/plain_verdict.rs"]
 mod plain_verdict;
