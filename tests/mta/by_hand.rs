@@ -90,8 +90,8 @@ fn helper_and_daemon_may_be_away_meanwhile(mta: Kind) {
     assert_eq!(kept.history(&held), "answering, held");
 }
 
-/// By `postsuper -r` it goes on under another id, which only the log tells: it was seen waiting for that, or
-/// was gone.
+/// By `postsuper -r` it goes on under another id, which only the log tells: it was seen waiting for that, as it
+/// does for up to a minute, or was gone.
 #[test]
 fn put_in_again_as_new_it_is_held_no_longer() {
     let kept = open(Kind::Postfix);
@@ -106,8 +106,4 @@ fn put_in_again_as_new_it_is_held_no_longer() {
         ["released", "unknown"].contains(&outcome.as_str()),
         "{outcome}"
     );
-    kept.house.mta.run_queue();
-    wait::until("delivery under its new id", || {
-        (kept.house.mta.mailbox().len() == 1).then_some(())
-    });
 }

@@ -172,8 +172,6 @@ impl Mta for Postfix {
 
     fn run_queue(&self) {
         self.tool("postqueue", &["-f"]);
-        // It would look for mail that was put in again once a minute.
-        self.tool("postkick", &["public", "pickup", "W"]);
     }
 
     fn mailbox(&self) -> Vec<Mail> {
