@@ -174,10 +174,15 @@ impl<Q: Queue> Quarantine<Q> {
         let asked = match what {
             What::Release { .. } => {
                 let released = self.queue.release(id).await;
-                released.map(|released| match released.queue_id {
-                    Some(new) if new != *id => Some(format!("goes on as {new}")),
-                    Some(_) => None,
-                    None => Some("went on under a new queue id".to_owned()),
+                released.map(|released| {
+                    let onward = match released.queue_id {
+                        Some(new) if new != *id => Some(format!("it goes on as {new}")),
+                        Some(_) => None,
+                        None => Some("it went on under a new queue id".to_owned()),
+                    };
+                    // The MTA may be down: then it hasn't left yet.
+                    let told: Vec<String> = onward.into_iter().chain(released.waits).collect();
+                    (!told.is_empty()).then(|| told.join("; "))
                 })
             }
             What::Delete | What::Expire => self.queue.delete(id).await.map(|()| None),

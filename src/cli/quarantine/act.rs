@@ -241,7 +241,7 @@ fn sentence(fields: &Map<String, Value>) -> String {
         sentence.push_str(&format!(" already{by} at {}", word("at")));
     }
     if !word("detail").is_empty() {
-        sentence.push_str(&format!("; it {}", word("detail")));
+        sentence.push_str(&format!("; {}", word("detail")));
     }
     if !word("exception").is_empty() {
         sentence.push_str(&format!("; {} lets such mail pass", word("exception")));
