@@ -241,11 +241,6 @@ impl Keeping {
         }
     }
 
-    /// Postfix's log.
-    pub fn mta_log(&self) -> String {
-        fs::read_to_string(self.queue().with_file_name("maillog")).expect("Postfix logs")
-    }
-
     /// Every command that ran, with its arguments.
     pub fn called(&self) -> String {
         fs::read_to_string(self.home.path().join("called")).unwrap_or_default()
@@ -253,54 +248,6 @@ impl Keeping {
 
     pub fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
-    }
-
-    /// master(8) and all it started.
-    pub fn stop_postfix(&self) {
-        let pid = fs::read_to_string(self.queue().join("pid/master.pid")).expect("Postfix runs");
-        let mut kill = self.inside();
-        kill.args(["kill", "-TERM", pid.trim()]);
-        assert!(
-            kill.status()
-                .expect("nsenter (util-linux) can be run")
-                .success()
-        );
-        wait::until("Postfix has stopped", || {
-            let mut look = self.inside();
-            look.args(["kill", "-0", pid.trim()]).stderr(Stdio::null());
-            let found = look.status().expect("nsenter (util-linux) can be run");
-            (!found.success()).then_some(())
-        });
-    }
-
-    pub fn start_postfix(&self) {
-        let etc = self.queue().with_file_name("etc");
-        let mut master = self.inside();
-        master
-            .args(["sh", "-c", "ulimit -n 4096; exec /mnt/usr/lib/postfix/sbin/master -c \"$1\" -d </dev/null >/dev/null 2>&1 &", "sh"])
-            .arg(etc)
-            .env("LD_LIBRARY_PATH", libraries(Kind::Postfix));
-        assert!(
-            master
-                .status()
-                .expect("nsenter (util-linux) can be run")
-                .success()
-        );
-        wait::until("Postfix runs again", || {
-            let started = self.mta_log().matches("daemon started").count();
-            (started == 2).then_some(())
-        });
-    }
-
-    fn inside(&self) -> Command {
-        // Process 1 of the namespace is the one child of the process that made it.
-        let outer = self.mta.namespace();
-        let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children"));
-        let mut nsenter = Command::new("nsenter");
-        nsenter
-            .args(["--mount", "--pid", "--root", "--target"])
-            .arg(children.expect("it is our child").trim());
-        nsenter
     }
 }
 

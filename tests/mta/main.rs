@@ -1,6 +1,7 @@
 //! alignd behind a real Postfix and a real Sendmail, from the SMTP client to the delivered mail and the
 //! stored verdict. Each test has an MTA, a DNS server and an alignd of its own, so they run in any order.
 
+mod between;
 mod bounces;
 mod by_hand;
 mod chain;
@@ -12,7 +13,9 @@ mod holding;
 mod hostile;
 mod house;
 mod keeping;
+mod killed;
 mod log;
+mod operators;
 mod queue;
 mod release;
 mod report;

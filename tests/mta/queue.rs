@@ -218,7 +218,7 @@ fn mail_held_for_long_is_put_in_as_new() {
     keeping.delivered_once(&new);
     assert_eq!(keeping.locate(&id), Place::Gone);
     let expected = format!(" orig_id={id}\n");
-    assert!(keeping.mta_log().contains(&expected));
+    assert!(keeping.mta.log().contains(&expected));
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn mail_released_while_postfix_is_down_leaves_when_it_runs() {
         keeping.hold("<news@list.example>", NEWS),
         keeping.hold("<news@list.example>", NEWS),
     );
-    keeping.stop_postfix();
+    keeping.mta.go_down();
     assert_eq!(keeping.list().len(), 2);
     let released = keeping.release(&id).expect("it is held");
     assert_eq!(released.place, Place::Queued("deferred".to_owned()));
@@ -240,7 +240,7 @@ fn mail_released_while_postfix_is_down_leaves_when_it_runs() {
         (None, Place::Queued("maildrop".to_owned()))
     );
     assert!(requeued.waits.is_some());
-    keeping.start_postfix();
+    keeping.mta.come_up();
     keeping.delivered_once(&id);
     wait::until("both are delivered", || {
         (keeping.mta.mailbox().len() == 2).then_some(())

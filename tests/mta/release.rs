@@ -6,6 +6,7 @@ use crate::keeping;
 use crate::wait;
 use crate::world::{EVIL, SENDER};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::process::Child;
 
 for_both![
@@ -57,6 +58,11 @@ impl Kept {
         }
     }
 
+    /// Where the helper listens.
+    pub fn helper_socket(&self) -> PathBuf {
+        self.home.path().join("helper.sock")
+    }
+
     /// Sends a spoofed message; its queue id, once it is held.
     #[track_caller]
     pub fn hold(&self) -> String {
@@ -72,7 +78,7 @@ impl Kept {
             .run(&[&["quarantine"], arguments].concat())
     }
 
-    fn listed(&self) -> Vec<String> {
+    pub fn listed(&self) -> Vec<String> {
         let rows = self.quarantine(&["list", "--format", "json"]);
         let rows = rows.lines().map(|line| {
             let row: Value = serde_json::from_str(line).expect("one object a line");

@@ -73,19 +73,31 @@ impl Alignd {
 
     /// What a command prints that is to succeed, or to say no (exit code 1) or that DNS failed (3).
     pub fn run(&self, arguments: &[&str]) -> String {
-        // In the network where its DNS server is.
-        let output = Command::new("nsenter")
-            .args(["--net", "--target", &self.place.namespace.to_string()])
-            .arg(&self.place.binary)
-            .args(arguments)
-            .arg("--config")
-            .arg(self.home.path().join("alignd.toml"))
-            .output()
-            .expect("nsenter (util-linux) can be run");
+        let output = self.command(arguments).output();
+        let output = output.expect("nsenter (util-linux) can be run");
         let words = String::from_utf8_lossy(&output.stderr);
         let answered = matches!(output.status.code(), Some(0 | 1 | 3));
         assert!(answered, "alignd {arguments:?}: {} {words}", output.status);
         String::from_utf8(output.stdout).expect("alignd prints UTF-8")
+    }
+
+    /// A command that goes on while the test does, with its words piped.
+    pub fn begin(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("nsenter (util-linux) can be run")
+    }
+
+    /// In the network where its DNS server is. nsenter becomes the command: it is one process.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--net", "--target", &self.place.namespace.to_string()])
+            .arg(&self.place.binary)
+            .args(arguments)
+            .arg("--config")
+            .arg(self.home.path().join("alignd.toml"));
+        command
     }
 
     /// What `alignd config check` says on the MTA's host.

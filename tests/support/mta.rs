@@ -3,7 +3,7 @@
 use crate::mailbox::Mail;
 use crate::smtp::{Client, Session};
 use crate::wait;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -41,6 +41,38 @@ pub trait Mta: Send + Sync {
 
     /// A process in its namespaces.
     fn namespace(&self) -> u32;
+
+    /// A command beside its processes: nsenter and its arguments, what is to run comes behind them.
+    fn inside(&self) -> Command {
+        // Process 1 of the namespace is the one child of the process that made it.
+        let outer = self.namespace();
+        let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children"));
+        let mut nsenter = Command::new("nsenter");
+        nsenter
+            .args(["--mount", "--pid", "--root", "--target"])
+            .arg(children.expect("it is our child").trim());
+        nsenter
+    }
+
+    /// Stops it, as an operator does; its queue stays.
+    fn go_down(&self) {
+        let pid = fs::read_to_string(self.pid_file()).expect("it runs");
+        let pid = pid.lines().next().expect("a process id").trim().to_owned();
+        let kill = |signal: &str| {
+            let mut kill = self.inside();
+            kill.args(["kill", signal, &pid]).stderr(Stdio::null());
+            let ended = kill.status().expect("nsenter (util-linux) can be run");
+            ended.success()
+        };
+        assert!(kill("-TERM"), "it runs");
+        wait::until("the MTA has stopped", || (!kill("-0")).then_some(()));
+    }
+
+    /// Starts it again.
+    fn come_up(&self);
+
+    /// Its first line is the process of the MTA that starts all the others.
+    fn pid_file(&self) -> PathBuf;
 
     /// The mail log so far.
     fn log(&self) -> String;

@@ -139,6 +139,26 @@ impl Mta for Postfix {
         self.first_process.id()
     }
 
+    fn come_up(&self) {
+        let before = self.log().matches("daemon started").count();
+        let start = "ulimit -n 4096; exec /mnt/usr/lib/postfix/sbin/master -c \"$1\" -d </dev/null >/dev/null 2>&1 &";
+        let mut master = self.inside();
+        master
+            .args(["sh", "-c", start, "sh"])
+            .arg(self.home.path().join("etc"))
+            .env("LD_LIBRARY_PATH", library_path());
+        let ended = master.status().expect("nsenter (util-linux) can be run");
+        assert!(ended.success(), "{ended}");
+        wait::until("Postfix runs again", || {
+            let started = self.log().matches("daemon started").count();
+            (started > before).then_some(())
+        });
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.home.path().join("spool/pid/master.pid")
+    }
+
     fn held(&self, queue_id: &str) -> Option<Mail> {
         let file = self.home.path().join("spool/hold").join(queue_id);
         file.exists()

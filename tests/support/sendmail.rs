@@ -145,6 +145,25 @@ impl Mta for Sendmail {
         self.first_process.id()
     }
 
+    fn come_up(&self) {
+        let start = "/mnt/tree/usr/libexec/sendmail/sendmail -bD </dev/null >/dev/null 2>&1 &";
+        let mut daemon = self.inside();
+        daemon
+            .args(["--net", "sh", "-c", start])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LD_LIBRARY_PATH", aside::libraries(Path::new("/mnt/tree")));
+        let ended = daemon.status().expect("nsenter (util-linux) can be run");
+        assert!(ended.success(), "{ended}");
+        wait::until("Sendmail listens again", || {
+            self.connect(Ipv6Addr::LOCALHOST.into()).ok()
+        });
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.home.path().join("sendmail.pid")
+    }
+
     fn held(&self, queue_id: &str) -> Option<Mail> {
         let envelope = self.envelope_of_held(queue_id)?;
         let mut header = String::new();
