@@ -12,8 +12,9 @@ pub trait HoldView: Send + Sync {
     /// What lies in it, each with when it came in, to the second. Mail that isn't listed may be there
     /// nevertheless: a listing is bounded.
     fn list(&self) -> impl Future<Output = Result<Listing, HelperError>> + Send;
-    /// Where a mail is now.
-    fn locate(&self, id: &QueueId) -> impl Future<Output = Result<Place, HelperError>> + Send;
+    /// Where each of them is now, at most `MAX_FOUND`, in this order.
+    fn find(&self, ids: &[QueueId])
+    -> impl Future<Output = Result<Vec<Place>, HelperError>> + Send;
     /// The header of a held mail.
     fn header(&self, id: &QueueId) -> impl Future<Output = Result<Shown, HelperError>> + Send;
 }
@@ -31,8 +32,8 @@ impl HoldView for Helper {
         Ok(listing)
     }
 
-    async fn locate(&self, id: &QueueId) -> Result<Place, HelperError> {
-        Helper::locate(self, id).await
+    async fn find(&self, ids: &[QueueId]) -> Result<Vec<Place>, HelperError> {
+        Helper::find(self, ids).await
     }
 
     async fn header(&self, id: &QueueId) -> Result<Shown, HelperError> {

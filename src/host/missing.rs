@@ -81,13 +81,10 @@ impl Missing {
             }
             // The MTA moves a mail into its hold queue after we have answered.
             Found::Queued(_) if now < since.plus_micros(self.settle.min(ON_ITS_WAY)) => None,
-            Found::Queued(queue) => {
-                self.missed.remove(&id);
-                Some(Gone {
-                    state: OutcomeState::Released,
-                    detail: format!("it is in `{queue}`, let go by hand"),
-                })
-            }
+            Found::Queued(queue) => Some(Gone {
+                state: OutcomeState::Released,
+                detail: format!("it is in `{queue}`, let go by hand"),
+            }),
             Found::Nowhere => self.miss(id, since, heard, now),
         }
     }
@@ -120,12 +117,10 @@ impl Missing {
         let settled_at = missed.first.max(since).plus_micros(self.settle);
         // What the log has not told yet it may tell still, but not for ever.
         let told = missed.first <= heard || settled_at.plus_micros(LOG_IS_LATE) <= now;
-        (missed.scans >= ENOUGH && settled_at <= now && told).then(|| {
-            self.missed.remove(&id);
-            Gone {
-                state: OutcomeState::Unknown,
-                detail: "it is no longer there".to_owned(),
-            }
+        // It stays missed: should the store not take this now, the next scan says it again.
+        (missed.scans >= ENOUGH && settled_at <= now && told).then(|| Gone {
+            state: OutcomeState::Unknown,
+            detail: "it is no longer there".to_owned(),
         })
     }
 }

@@ -10,7 +10,7 @@ use super::appeared::{Guest, is_after, is_that, recognise};
 use super::hold_view::{HoldView, Listing};
 use super::missing::{Found, Missing};
 use super::moving::make_moves;
-use crate::mta::{HelperError, MtaKind, Place, QueueId};
+use crate::mta::{HelperError, MAX_FOUND, MtaKind, Place, QueueId};
 use crate::outcome::{Outcome, OutcomeSource, OutcomeState};
 use crate::store::{
     ChangeError, HeldCounts, HeldFilter, HeldMessage, MAX_CHANGES, OpenError, ReadError, Reader,
@@ -197,7 +197,8 @@ impl<Q: HoldView> Reconciler<Q> {
         page: &[HeldMessage],
         scan: &mut Scan,
     ) -> Result<(), ReconcileError> {
-        let mut moves = Moves::new();
+        let mut seen = Vec::new();
+        let mut absent = Vec::new();
         for message in page {
             let told = message.queue_id.as_deref().and_then(QueueId::parse);
             let Some(queue_id) = told.filter(|id| self.is_of_this_mta(id)) else {
@@ -207,9 +208,24 @@ impl<Q: HoldView> Reconciler<Q> {
                 scan.claimed.insert(queue_id);
                 continue;
             }
-            let Some(found) = self.find(message, queue_id, scan).await? else {
+            let listed = scan.listing.get(&queue_id);
+            let is_there = listed.is_some_and(|arrived| {
+                !is_after(*arrived, message.received) || self.proven.contains(&message.id)
+            });
+            if is_there {
+                scan.claimed.insert(queue_id);
+                seen.push((message, Found::Held));
+            } else if !self.missing.is_due(message.id, self.clock.now()) {
                 continue;
-            };
+            } else if listed.is_none() {
+                absent.push((message, queue_id));
+            } else if let Some(found) = self.look_at(message, queue_id, scan).await? {
+                seen.push((message, found));
+            }
+        }
+        self.look_for(absent, &mut seen).await?;
+        let mut moves = Moves::new();
+        for (message, found) in seen {
             let (id, now) = (message.id, self.clock.now());
             let gone = self.missing.see(id, message.since, found, scan.heard, now);
             if let Some(gone) = gone {
@@ -226,52 +242,59 @@ impl<Q: HoldView> Reconciler<Q> {
         heard.map_or_else(|| self.clock.now(), |heard| *heard.borrow())
     }
 
-    /// Where a message is that the store believes to be held; `None`: it isn't looked for now, or can't be.
-    async fn find(
+    /// Under its queue id lies a mail that seems to be younger. `None`: that can't be told now.
+    async fn look_at(
         &mut self,
         message: &HeldMessage,
         queue_id: QueueId,
         scan: &mut Scan,
     ) -> Result<Option<Found>, ReconcileError> {
-        let listed = scan.listing.get(&queue_id).copied();
-        if let Some(arrived) = listed
-            && (!is_after(arrived, message.received) || self.proven.contains(&message.id))
-        {
-            scan.claimed.insert(queue_id);
-            return Ok(Some(Found::Held));
-        }
-        if !self.missing.is_due(message.id, self.clock.now()) || !scan.may_look() {
+        if !scan.may_look() {
             return Ok(None);
         }
-        let place = match listed {
-            Some(_) => match self.is_that(&queue_id, message.id).await {
-                Ok(true) => {
-                    self.proven.insert(message.id);
-                    scan.claimed.insert(queue_id);
-                    return Ok(Some(Found::Held));
-                }
-                // Its id is another mail's by now.
-                Ok(false) => return Ok(Some(Found::Nowhere)),
-                Err(ReconcileError::Helper(HelperError::NotHeld(place))) => place,
-                Err(error) => return scan.forgive(error).map(|()| None),
-            },
-            None => match self.queue.locate(&queue_id).await {
-                Ok(place) => place,
-                Err(error) => return scan.forgive(error.into()).map(|()| None),
-            },
-        };
-        Ok(Some(match place {
-            Place::Held => Found::Held,
-            Place::Gone => Found::Nowhere,
-            Place::Queued(queue) => {
-                let id = queue_id.to_string();
-                let newest = self.read(move |reader| reader.newest_with_queue_id(&id));
-                match newest.await? == Some(message.id) {
-                    true => Found::Queued(queue),
-                    false => Found::Nowhere,
-                }
+        match self.is_that(&queue_id, message.id).await {
+            Ok(true) => {
+                self.proven.insert(message.id);
+                scan.claimed.insert(queue_id);
+                Ok(Some(Found::Held))
             }
-        }))
+            // Its id is another mail's by now.
+            Ok(false) => Ok(Some(Found::Nowhere)),
+            // It went just now: the next scan looks for it.
+            Err(ReconcileError::Helper(HelperError::NotHeld(_))) => Ok(None),
+            Err(error) => scan.forgive(error).map(|()| None),
+        }
+    }
+
+    /// Where those are that aren't listed.
+    async fn look_for<'m>(
+        &self,
+        absent: Vec<(&'m HeldMessage, QueueId)>,
+        seen: &mut Vec<(&'m HeldMessage, Found)>,
+    ) -> Result<(), ReconcileError> {
+        for some in absent.chunks(MAX_FOUND) {
+            let ids: Vec<QueueId> = some.iter().map(|(_, id)| id.clone()).collect();
+            let places = self.queue.find(&ids).await?;
+            for ((message, queue_id), place) in some.iter().zip(places) {
+                let found = match place {
+                    Place::Held => Found::Held,
+                    Place::Gone => Found::Nowhere,
+                    Place::Queued(queue) if self.is_the_last(message.id, queue_id).await? => {
+                        Found::Queued(queue)
+                    }
+                    Place::Queued(_) => Found::Nowhere,
+                };
+                seen.push((message, found));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nobody has borne the queue id since.
+    async fn is_the_last(&self, id: VerdictId, queue_id: &QueueId) -> Result<bool, ReconcileError> {
+        let queue_id = queue_id.to_string();
+        let newest = self.read(move |reader| reader.newest_with_queue_id(&queue_id));
+        Ok(newest.await? == Some(id))
     }
 
     /// Mail on hold that the store doesn't know to be held.
@@ -366,7 +389,7 @@ impl<Q: HoldView> Reconciler<Q> {
 }
 
 impl Scan {
-    /// Counts a look at one mail, while there are any left.
+    /// Counts a look at one mail's header, while there are any left.
     fn may_look(&mut self) -> bool {
         self.looks = self.looks.saturating_add(1);
         self.looks <= MAX_LOOKS
@@ -481,8 +504,8 @@ impl From<JoinError> for ReconcileError {
     }
 }
 
-/// Looks at single mails in one scan. Each takes the MTA some 50 ms.
-const MAX_LOOKS: u32 = 1_000;
+/// Looks at the headers of single mails in one scan.
+const MAX_LOOKS: u32 = 100;
 /// Mails that the MTA can tell nothing about, in one scan.
 const MAX_FAILURES: u32 = 10;
 /// Of the time between two scans at most one part in so many is the MTA's, for listing its queue.

@@ -101,6 +101,19 @@ impl Helper {
         }
     }
 
+    /// Where each of them is now, at most `MAX_FOUND`, in this order; one that moves meanwhile may be missed.
+    pub async fn find(&self, queue_ids: &[QueueId]) -> Result<Vec<Place>, HelperError> {
+        let queue_ids: Vec<String> = queue_ids.iter().map(QueueId::to_string).collect();
+        let asked = queue_ids.len();
+        let mut answers = self.ask(&Request::Find { queue_ids }).await?;
+        match answers.next().await? {
+            Answer::Found(places) if places.len() == asked => {
+                Ok(places.into_iter().map(Place::from).collect())
+            }
+            other => Err(answers.instead(other)),
+        }
+    }
+
     async fn let_go(&self, request: &Request) -> Result<Released, HelperError> {
         let mut answers = self.ask(request).await?;
         match answers.next().await? {
@@ -177,7 +190,8 @@ impl Answers<'_> {
             | Answer::Shown { .. }
             | Answer::Released(_)
             | Answer::Deleted {}
-            | Answer::Place(_) => self.nonsense(),
+            | Answer::Place(_)
+            | Answer::Found(_) => self.nonsense(),
         }
     }
 

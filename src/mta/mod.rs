@@ -76,6 +76,9 @@ pub const MAX_RECIPIENTS: usize = 20;
 /// How many held mails are listed.
 pub const MAX_ENTRIES: usize = 50_000;
 
+/// How many mails are looked for at once.
+pub const MAX_FOUND: usize = 1_000;
+
 /// Where a mail is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -176,6 +179,15 @@ impl Queue {
         }
     }
 
+    /// Where each of them is now, by one look at the whole queue, in which a mail that moves may be missed.
+    pub fn find(&self, ids: &[QueueId]) -> Result<Vec<Place>, QueueError> {
+        match &self.0 {
+            Adapter::Postfix(postfix) => postfix.find(ids),
+            Adapter::Sendmail(sendmail) => sendmail.find(ids),
+        }
+    }
+
+    /// Where a mail is now; one that is gone takes Postfix two seconds.
     pub fn locate(&self, id: &QueueId) -> Result<Place, QueueError> {
         match &self.0 {
             Adapter::Postfix(postfix) => postfix.locate(id),

@@ -13,6 +13,7 @@ use super::{
 use crate::time::{Timestamp, UtcDay};
 use requeued::Token;
 use serde::Deserialize;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -38,8 +39,7 @@ impl Postfix {
     pub fn list(&self, mut each: impl FnMut(HeldEntry)) -> Result<bool, QueueError> {
         let mut left = MAX_ENTRIES;
         let mut more = false;
-        let arguments = arguments(self.config.as_ref(), "-c", &["-j"]);
-        let said = self.commands.each_line("postqueue", &arguments, |line| {
+        self.each_queued(|line| {
             if let Some(entry) = held(line) {
                 more = left == 0;
                 left = left.saturating_sub(1);
@@ -48,9 +48,31 @@ impl Postfix {
                 }
             }
             !more
-        });
-        match said {
-            Ok(said) if said.succeeded => Ok(more),
+        })?;
+        Ok(more)
+    }
+
+    /// Where each of them is.
+    pub fn find(&self, ids: &[QueueId]) -> Result<Vec<Place>, QueueError> {
+        let mut places: HashMap<&str, Place> =
+            ids.iter().map(|id| (id.as_str(), Place::Gone)).collect();
+        self.each_queued(|line| {
+            if let Ok(queued) = serde_json::from_slice::<Queued>(line)
+                && let Some(place) = places.get_mut(queued.queue_id.as_str())
+            {
+                *place = place_in(&queued.queue_name);
+            }
+            true
+        })?;
+        let place = |id: &QueueId| places.get(id.as_str()).cloned().unwrap_or(Place::Gone);
+        Ok(ids.iter().map(place).collect())
+    }
+
+    /// Every line of `postqueue -j`, which is a mail in whichever queue, until it has enough.
+    fn each_queued(&self, each: impl FnMut(&[u8]) -> bool) -> Result<(), QueueError> {
+        let arguments = arguments(self.config.as_ref(), "-c", &["-j"]);
+        match self.commands.each_line("postqueue", &arguments, each) {
+            Ok(said) if said.succeeded => Ok(()),
             Ok(said) => Err(QueueError::Failed(format!(
                 "postqueue -j: {}",
                 said.complaint()
@@ -243,10 +265,7 @@ impl Envelope {
             && let Some((queue, _)) = path.split_once('/')
             && self.place == Place::Gone
         {
-            self.place = match queue {
-                "hold" => Place::Held,
-                other => Place::Queued(other.to_owned()),
-            };
+            self.place = place_in(queue);
         }
         if let Some(time) = line.strip_prefix("message_arrival_time: ") {
             self.arrived = self.arrived.or_else(|| ctime(time));
@@ -258,6 +277,13 @@ impl Envelope {
             Place::Held => Ok(self),
             place => Err(QueueError::NotHeld(place)),
         }
+    }
+}
+
+fn place_in(queue: &str) -> Place {
+    match queue {
+        "hold" => Place::Held,
+        other => Place::Queued(other.to_owned()),
     }
 }
 
@@ -282,6 +308,12 @@ fn held(line: &[u8]) -> Option<HeldEntry> {
         recipient_count,
         reason: None,
     })
+}
+
+#[derive(Deserialize)]
+struct Queued {
+    queue_name: String,
+    queue_id: String,
 }
 
 #[derive(Deserialize)]

@@ -134,13 +134,14 @@ impl Sendmail {
         }
     }
 
-    pub fn locate(&self, id: &QueueId) -> Result<Place, QueueError> {
+    /// Where each of them is.
+    pub fn find(&self, ids: &[QueueId]) -> Result<Vec<Place>, QueueError> {
         let queues = self.queues()?;
-        if queues.iter().any(|queue| queue.held_file(id).is_file()) {
-            return Ok(Place::Held);
-        }
-        let queued = queues.iter().find(|queue| queue.queued_file(id).is_file());
-        Ok(queued.map_or(Place::Gone, |queue| Place::Queued(queue.name())))
+        Ok(ids.iter().map(|id| place_in(&queues, id)).collect())
+    }
+
+    pub fn locate(&self, id: &QueueId) -> Result<Place, QueueError> {
+        Ok(place_in(&self.queues()?, id))
     }
 
     fn held(&self, id: &QueueId) -> Result<Found, QueueError> {
@@ -223,6 +224,14 @@ impl Locked {
         let _lock = lock.map_err(|_| busy(path))?;
         Ok(Self { inode, _lock })
     }
+}
+
+fn place_in(queues: &[Queue], id: &QueueId) -> Place {
+    if queues.iter().any(|queue| queue.held_file(id).is_file()) {
+        return Place::Held;
+    }
+    let queued = queues.iter().find(|queue| queue.queued_file(id).is_file());
+    queued.map_or(Place::Gone, |queue| Place::Queued(queue.name()))
 }
 
 fn entry(queue: &Queue, queue_id: QueueId) -> Option<HeldEntry> {

@@ -19,6 +19,7 @@ pub enum Request {
     Requeue { queue_id: String },
     Delete { queue_id: String },
     Locate { queue_id: String },
+    Find { queue_ids: Vec<String> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ pub enum Answer {
     Released(WireReleased),
     Deleted {},
     Place(WirePlace),
+    /// In the order in which they were asked for.
+    Found(Vec<WirePlace>),
     /// The mail isn't held: it is there.
     NotHeld(WirePlace),
     /// Who asks may not.
@@ -207,7 +210,7 @@ impl From<WirePart> for Part {
     }
 }
 
-/// The longest line of a request, in octets, its end included.
-pub const MAX_REQUEST: u64 = 1_024;
+/// The longest line of a request, in octets, its end included: `MAX_FOUND` queue ids, the longest there are.
+pub const MAX_REQUEST: u64 = 32_768;
 /// The longest line of an answer: a message in base64.
 pub const MAX_ANSWER: u64 = (super::MAX_SHOWN as u64 / 3 + 1) * 4 + 1_024;

@@ -6,7 +6,7 @@
 
 use crate::local_socket::{LocalListener, Peer};
 use crate::mta::wire::{Answer, MAX_REQUEST, Request};
-use crate::mta::{Queue, QueueError, QueueId};
+use crate::mta::{MAX_FOUND, Queue, QueueError, QueueId};
 use crate::time::Clock;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use std::io;
@@ -174,6 +174,7 @@ impl Keeper {
                     .locate(id)
                     .map(|place| Answer::Place(place.into()))
             }),
+            Request::Find { queue_ids } => self.find(queue_ids),
             Request::Release { queue_id } => self.with(queue_id, |id| {
                 let released = self.queue.release(id, self.clock.now());
                 logged("release", id, peer, &released);
@@ -200,6 +201,22 @@ impl Keeper {
         match listed {
             Ok(more) => Answer::Listed { more },
             Err(error) => error.into(),
+        }
+    }
+
+    fn find(&self, queue_ids: &[String]) -> Answer {
+        let ids: Option<Vec<QueueId>> = queue_ids.iter().map(|id| self.queue.id(id)).collect();
+        match ids.filter(|ids| ids.len() <= MAX_FOUND) {
+            Some(ids) => match self.queue.find(&ids) {
+                Ok(places) => Answer::Found(places.into_iter().map(Into::into).collect()),
+                Err(error) => error.into(),
+            },
+            None => {
+                warn!("refused: not queue ids of this MTA's, or too many");
+                Answer::NotUnderstood(format!(
+                    "queue_ids: at most {MAX_FOUND}, each a queue id of this MTA's"
+                ))
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::local_socket;
-use crate::mta::{Commands, Helper, HelperError, MtaKind, QueueSettings};
+use crate::mta::{Commands, Helper, HelperError, MtaKind, Place, QueueSettings};
 use crate::time::Timestamp;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -122,6 +122,15 @@ async fn what_is_no_queue_id_reaches_no_command() {
                 let expected = "{\"not_understood\":\"queue_id: not a queue id of this MTA's\"}\n";
                 assert_eq!(answer, expected, "{request}");
             }
+            let ours = match mta {
+                MtaKind::Postfix => "4jXW5m5GBtz1StgL",
+                MtaKind::Sendmail => "6AMEJUlD010546",
+            };
+            let request = format!("{{\"ask\":\"find\",\"queue_ids\":[\"{ours}\",\"{id}\"]}}\n");
+            let answer = house.say(request.as_bytes()).await;
+            let expected =
+                "{\"not_understood\":\"queue_ids: at most 1000, each a queue id of this MTA's\"}\n";
+            assert_eq!(answer, expected, "{request}");
         }
         assert_eq!(house.called(), "");
     }
@@ -132,7 +141,7 @@ async fn only_whole_requests_are_taken() {
     let house = House::open(MtaKind::Postfix, "");
     let long = format!(
         "{{\"ask\":\"locate\",\"queue_id\":\"{}\"}}\n",
-        "A".repeat(5_000)
+        "A".repeat(40_000)
     );
     for request in [
         "",
@@ -169,6 +178,66 @@ async fn commands_get_the_id_and_fixed_words() {
     let expected = "postcat -eq ID\npostsuper -d ID hold\n\
                     postcat -eq ID\npostconf -xh maximal_queue_lifetime\npostsuper -H ID hold\npostqueue -i ID\npostcat -eq ID\n";
     assert_eq!(house.called(), expected.replace("ID", id.as_str()));
+}
+
+/// One look at the queue for all of them, however many and long they are.
+#[tokio::test]
+async fn many_are_found_at_once() {
+    let line =
+        |queue, id| format!("echo '{{\"queue_name\": \"{queue}\", \"queue_id\": \"{id}\"}}'\n");
+    let id = |nth: u32| format!("4jXW5m5GBtGBtGBz{:0>12}", nth).replace('0', "B");
+    let queue = line("hold", id(1)) + &line("deferred", id(2)) + &line("active", id(9_999));
+    let house = House::open(MtaKind::Postfix, &queue);
+    let helper = Helper::new(&house.socket());
+    let ids = |count| (1..=count).map(|nth| id(nth).parse().expect("it is one"));
+    let asked: Vec<QueueId> = ids(1_000).collect();
+    let places = helper.find(&asked).await.expect("it looks");
+    assert_eq!(places.len(), 1_000);
+    let deferred = Place::Queued("deferred".to_owned());
+    assert_eq!(places[..3], [Place::Held, deferred, Place::Gone]);
+    assert!(places[2..].iter().all(|place| *place == Place::Gone));
+    assert_eq!(helper.find(&[]).await, Ok(Vec::new()));
+    assert_eq!(house.called(), "postqueue -j\n".repeat(2));
+    let too_many: Vec<QueueId> = ids(1_001).collect();
+    assert!(helper.find(&too_many).await.is_err());
+    let house = House::open(MtaKind::Postfix, "echo 'postqueue: fatal: x' >&2; exit 1");
+    let answer = Helper::new(&house.socket()).find(&asked).await;
+    assert!(matches!(answer, Err(HelperError::Failed(_))), "{answer:?}");
+}
+
+/// Whoever listens in its place.
+#[tokio::test]
+async fn an_answer_without_an_end_has_one() {
+    let home = tempfile::tempdir().expect("a directory can be made");
+    let socket = home.path().join("socket");
+    let listener = UnixListener::bind(&socket).expect("our own directory");
+    let entry = "{\"held\":{\"queue_id\":\"4jXW5m5GBtz1StgL\",\"queue\":\"hold\",\"arrived\":0,\"size\":1,\
+                 \"sender\":\"\",\"recipients\":[],\"recipient_count\":0}}\n";
+    let endless = tokio::spawn(async move {
+        for said in [entry, "x", "{\"found\":[]}\n", "{\"place\":\"gone\"}\n"] {
+            let (mut stream, _) = listener.accept().await.expect("somebody comes");
+            let said = said.repeat(1_000);
+            // Until nobody listens any more.
+            while stream.write_all(said.as_bytes()).await.is_ok() {}
+        }
+    });
+    let helper = Helper::new(&socket);
+    let id: QueueId = "4jXW5m5GBtz1StgL".parse().expect("it is one");
+    let mut listed = 0;
+    let answer = helper.list(|_| listed += 1).await;
+    assert!(
+        matches!(answer, Err(HelperError::Unreachable(_))),
+        "{answer:?}"
+    );
+    assert_eq!(listed, 50_001);
+    for _ in 0..3 {
+        let answer = helper.find(std::slice::from_ref(&id)).await;
+        assert!(
+            matches!(answer, Err(HelperError::Unreachable(_))),
+            "{answer:?}"
+        );
+    }
+    endless.await.expect("it ends with us");
 }
 
 #[tokio::test]

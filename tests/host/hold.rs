@@ -374,7 +374,8 @@ async fn while_the_helper_is_away_nothing_is_concluded() {
 async fn one_mail_that_cannot_be_looked_at_keeps_none_back() {
     let mut world = World::new();
     let (first, second) = (world.hold(ID).await, world.hold(OTHER).await);
-    world.mta.go(ID, Place::Gone);
+    // Under the id of the first lies another mail, as it seems.
+    world.mta.put(ID, Place::Held, 600, bearing(first));
     world.mta.go(OTHER, deferred());
     world
         .mta

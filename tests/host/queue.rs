@@ -20,7 +20,7 @@ pub struct State {
     pub broken: Option<QueueId>,
     pub silent: bool,
     pub lists: u32,
-    pub looks: u32,
+    pub looks: usize,
     pub headers: u32,
 }
 
@@ -81,9 +81,13 @@ impl HoldView for Mta {
         Ok(self.set(|state| state.mails.iter().filter_map(held).collect()))
     }
 
-    async fn locate(&self, id: &QueueId) -> Result<Place, HelperError> {
-        self.set(|state| state.looks += 1);
-        Ok(self.mail(id)?.map_or(Place::Gone, |mail| mail.place))
+    async fn find(&self, ids: &[QueueId]) -> Result<Vec<Place>, HelperError> {
+        self.set(|state| state.looks += ids.len());
+        let place = |id| {
+            let mail = self.mail(id)?;
+            Ok(mail.map_or(Place::Gone, |mail| mail.place))
+        };
+        ids.iter().map(place).collect()
     }
 
     async fn header(&self, id: &QueueId) -> Result<Shown, HelperError> {

@@ -115,6 +115,11 @@ impl Keeping {
         place.expect("the helper looks")
     }
 
+    pub fn find(&self, ids: &[QueueId]) -> Vec<Place> {
+        let places = self.ask(|helper| async move { helper.find(ids).await });
+        places.expect("the helper looks")
+    }
+
     /// What this user's process gets for one line; nothing if it can't connect.
     pub fn say_as(&self, uid: u32, line: &str) -> String {
         let mut peer = Command::new("python3")

@@ -196,6 +196,19 @@ fn a_thousand_are_listed(mta: Kind) {
     let listed = keeping.list();
     println!("{mta:?}: 1,000 held, listed in {:?}", start.elapsed());
     assert_eq!(listed.len(), 1_000);
+    let mut ids: Vec<QueueId> = listed.into_iter().map(|held| held.queue_id).collect();
+    let unknown = match mta {
+        Kind::Postfix => "4jXW5m5GBtz1StgL",
+        Kind::Sendmail => "6AMEJUlD010546",
+    };
+    ids[0] = unknown.parse().expect("it is one");
+    keeping.mta.let_go(ids[1].as_str());
+    let start = Instant::now();
+    let places = keeping.find(&ids);
+    println!("{mta:?}: 1,000 looked for in {:?}", start.elapsed());
+    assert_eq!(places[0], Place::Gone);
+    assert!(matches!(places[1], Place::Queued(_)), "{:?}", places[1]);
+    assert!(places[2..].iter().all(|place| *place == Place::Held));
 }
 
 #[test]
