@@ -72,6 +72,8 @@ pub enum Chain {
     Before(Habit),
     /// After this one.
     After(Habit),
+    /// Before one that the test starts itself.
+    BeforeAnother,
     /// It isn't there, as far as `Plan::main_cf` doesn't say so.
     Unsaid,
 }
@@ -93,7 +95,7 @@ impl Plan<'_> {
     fn start_mta(&self) -> Box<dyn Mta> {
         let milters: &[&str] = match self.chain {
             Chain::Alone => &[ALIGND],
-            Chain::Before(_) => &[ALIGND, OTHER],
+            Chain::Before(_) | Chain::BeforeAnother => &[ALIGND, OTHER],
             Chain::After(_) => &[OTHER, ALIGND],
             Chain::Unsaid => &[],
         };
@@ -151,7 +153,7 @@ impl House {
             Chain::Before(habit) | Chain::After(habit) => {
                 Some(OtherMilter::start(habit, &mta.sockets().join(OTHER)))
             }
-            Chain::Alone | Chain::Unsaid => None,
+            Chain::Alone | Chain::BeforeAnother | Chain::Unsaid => None,
         };
         Self {
             mta,

@@ -8,6 +8,7 @@ mod chain;
 mod delivery;
 mod demo;
 mod dns_faults;
+mod filters;
 mod forged;
 mod holding;
 mod hostile;
@@ -52,6 +53,8 @@ mod nsd;
 mod other_milter;
 #[path = "../support/postfix.rs"]
 mod postfix;
+#[path = "../support/rspamd.rs"]
+mod rspamd;
 #[path = "../support/schema.rs"]
 mod schema;
 #[path = "../support/sendmail.rs"]
