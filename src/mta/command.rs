@@ -20,6 +20,7 @@ pub struct Commands {
     directories: Vec<PathBuf>,
     deadline: Duration,
     in_utc: bool,
+    last_words: Option<&'static str>,
 }
 
 /// What a command that ended by itself said.
@@ -56,6 +57,15 @@ impl Commands {
             directories,
             deadline: DEADLINE,
             in_utc: false,
+            last_words: None,
+        }
+    }
+
+    /// The same, ended as soon as they say this on standard error: what they do after it, nobody waits for.
+    pub fn until(&self, last_words: &'static str) -> Self {
+        Self {
+            last_words: Some(last_words),
+            ..self.clone()
         }
     }
 
@@ -160,10 +170,19 @@ impl Commands {
             }
             late
         });
-        let words = child
-            .stderr
-            .take()
-            .map(|from| thread::spawn(move || words(from)));
+        let last_words = self.last_words;
+        let words = child.stderr.take().map(|from| {
+            thread::spawn(move || {
+                let mut from = BufReader::new(from);
+                let words = words(&mut from, last_words);
+                if last_words.is_some_and(|last| words.contains(last)) {
+                    group.kill();
+                }
+                // Read, so that nobody waits for us.
+                let _ = io::copy(&mut from, &mut io::sink());
+                words
+            })
+        });
         let read = child
             .stdout
             .take()
@@ -226,13 +245,23 @@ impl Group {
     }
 }
 
-/// What it said, as far as `MAX_WORDS`; the rest is read so that nobody waits for us.
-fn words(mut from: impl Read) -> String {
-    let mut kept = Vec::new();
+/// What it says, as far as `MAX_WORDS`, or as far as the line with its last words.
+fn words(from: &mut impl BufRead, last: Option<&str>) -> String {
+    let mut from = from.take(MAX_WORDS);
+    let (mut kept, mut line) = (String::new(), Vec::new());
     // Whatever was read until an error is what it said.
-    let _ = (&mut from).take(MAX_WORDS).read_to_end(&mut kept);
-    let _ = io::copy(&mut from, &mut io::sink());
-    String::from_utf8_lossy(&kept).into_owned()
+    while from
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|octets| octets > 0)
+    {
+        let text = String::from_utf8_lossy(&line);
+        kept.push_str(&text);
+        if last.is_some_and(|last| text.contains(last)) {
+            break;
+        }
+        line.clear();
+    }
+    kept
 }
 
 /// Reads one line into `line`, cut at `MAX_LINE`. `false`: there is none.
@@ -352,6 +381,21 @@ mod tests {
         };
         let problem = commands.run("it", &[], 100).expect_err("it hangs");
         assert_eq!(problem, "it did not end within 0 s and was stopped");
+    }
+
+    #[test]
+    fn nobody_waits_for_what_comes_after_the_last_words() {
+        let scripts = Scripts::with(
+            "it",
+            "echo one; echo two >&2; echo 'it: gone' >&2; sleep 1000",
+        );
+        let commands = Commands::within(vec![scripts.0.path().to_owned()]).until("gone");
+        let said = commands.run("it", &[], 100).expect("it is ended");
+        assert_eq!(said.words, "two\nit: gone\n");
+        assert_eq!(
+            (said.output.as_slice(), said.succeeded),
+            (&b"one\n"[..], false)
+        );
     }
 
     #[test]

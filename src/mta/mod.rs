@@ -187,7 +187,7 @@ impl Queue {
         }
     }
 
-    /// Where a mail is now; one that is gone takes Postfix two seconds.
+    /// Where a mail is now, looked for twice before it is believed to be gone.
     pub fn locate(&self, id: &QueueId) -> Result<Place, QueueError> {
         match &self.0 {
             Adapter::Postfix(postfix) => postfix.locate(id),

@@ -200,12 +200,13 @@ impl Postfix {
         let said = self
             .commands
             .in_utc()
+            .until(ABSENT)
             .each_line("postcat", &arguments, |line| {
                 found.read(line);
                 true
             })
             .map_err(QueueError::Failed)?;
-        let absent = said.words.contains("No such file or directory");
+        let absent = said.words.contains(ABSENT);
         if found.place == Place::Gone && !absent {
             return Err(QueueError::Failed(format!("postcat: {}", said.complaint())));
         }
@@ -366,6 +367,8 @@ fn ctime(text: &str) -> Option<Timestamp> {
     UtcDay::parse(&date).and_then(|_| Timestamp::parse_rfc3339(&format!("{date}T{clock}Z")))
 }
 
+/// What postcat says of a mail that is in no queue, before it sleeps for a second and ends.
+const ABSENT: &str = "No such file or directory";
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
