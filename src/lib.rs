@@ -7,7 +7,8 @@
 //! - words: [`domain`], [`address`], [`time`], `word`
 //! - formats, bytes to types and back: [`message`], [`dns`], [`site_key`]
 //! - judgement, reaching DNS only through [`dns::Resolver`]: [`auth`], [`policy`]
-//! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`], [`replay`]
+//! - facts, what is kept and said: [`verdict`], [`outcome`], [`report`], [`replay`],
+//!   [`digest`]
 //! - adapters, one outside thing each: [`resolver`], [`store`], [`mta`], [`deliver`], [`key_file`],
 //!   [`local_socket`]
 //! - operations, the verbs of the program: [`build_report`], [`send_report`], [`quarantine`],
@@ -41,6 +42,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod deliver;
+pub mod digest;
 pub mod dns;
 pub mod domain;
 pub mod host;

@@ -4,6 +4,7 @@
 //! Pure. Holds everything that `why`, reports, exceptions and what-if need later, since old rows
 //! cannot be mended. Never the body, never a header beyond the identifiers named here.
 
+pub mod grounds;
 pub mod header;
 pub mod results;
 pub mod shape;

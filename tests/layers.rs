@@ -18,6 +18,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("site_key", 1),
     ("auth", 2),
     ("policy", 2),
+    ("digest", 3),
     ("outcome", 3),
     ("replay", 3),
     ("report", 3),

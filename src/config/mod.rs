@@ -24,7 +24,7 @@ use crate::policy::PolicySettings;
 use crate::policy::rules::{KeyedRule, RuleSet};
 use crate::report::aggregate::{Format, Reporter};
 use crate::report::destination::PlainAddress;
-use crate::report::period::{SendSchedule, SendWindow};
+use crate::report::period::{SendSchedule, SendWindow, TimeOfDay};
 use crate::resolver::DnsSettings;
 use crate::send_report::SendSettings;
 use crate::store::{Include, StoreSettings};
@@ -33,6 +33,7 @@ use file::{Lines, Problem, Reader};
 pub use rules::WrittenRule;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,10 +73,27 @@ pub struct IdentitySettings {
 }
 
 /// `[quarantine]`
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantineSettings {
     /// `mta`, `mta_config` and `helper_socket`.
     pub queue: QueueSettings,
+    /// Whom the daily digest goes to; `None`: nobody is told.
+    pub notify: Option<PlainAddress>,
+    /// When, in the host's local time.
+    pub notify_at: TimeOfDay,
+    /// How long mail is held before it is deleted; `None`: for ever.
+    pub expire_after: Option<Duration>,
+}
+
+impl Default for QuarantineSettings {
+    fn default() -> Self {
+        Self {
+            queue: QueueSettings::default(),
+            notify: None,
+            notify_at: TimeOfDay::MORNING,
+            expire_after: None,
+        }
+    }
 }
 
 /// `[report]`
@@ -155,6 +173,17 @@ impl Config {
             retry_for: self.delivery.retry_for,
             report_domain,
         })
+    }
+
+    /// The author of the digest of held mail: that of reports, or, where none is named, alignd on this host. `None`:
+    /// the host has no name that can stand in an address.
+    pub fn digest_from(&self) -> Option<PlainAddress> {
+        if let Ok(sending) = self.sending() {
+            return Some(sending.from);
+        }
+        let host = DomainName::parse(&self.identity.authserv_id).ok();
+        let of_host = || PlainAddress::new("alignd", host?);
+        self.delivery.from.clone().or_else(of_host)
     }
 }
 

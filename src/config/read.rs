@@ -24,7 +24,7 @@ use crate::mta::{MtaKind, QueueSettings};
 use crate::policy::{AuthorAction, FailAction, PolicySettings, TemperrorAction};
 use crate::report::aggregate::Format;
 use crate::report::destination::PlainAddress;
-use crate::report::period::{SendSchedule, SendWindow};
+use crate::report::period::{SendSchedule, SendWindow, TimeOfDay};
 use crate::resolver::DnsSettings;
 use crate::store::{Durability, Include, OnFailure, StoreSettings};
 use std::net::SocketAddr;
@@ -171,6 +171,18 @@ fn quarantine(s: &mut Section<'_, '_>, d: QuarantineSettings) -> QuarantineSetti
             }),
             helper_socket: s.or("helper_socket", d.queue.helper_socket, local_socket),
         },
+        notify: s.or("notify", d.notify, |v| optional(v, address)),
+        notify_at: s.or("notify_at", d.notify_at, |v| {
+            let at = v.text().ok().and_then(TimeOfDay::parse);
+            at.ok_or_else(|| v.unlike("a local time such as \"08:00\""))
+        }),
+        expire_after: s.or("expire_after", d.expire_after, |v| {
+            let is_never = v.is_text("never") || v.is_text("0") || v.integer(0..=0).is_ok();
+            if is_never {
+                return Ok(None);
+            }
+            v.duration(60 * MINUTE..=3_650 * DAY).map(Some)
+        }),
     }
 }
 

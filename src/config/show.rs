@@ -157,12 +157,19 @@ fn policy(config: &Config) -> Written {
 }
 
 fn quarantine(config: &Config) -> Written {
-    let s = &config.quarantine.queue;
+    let held = &config.quarantine;
+    let s = &held.queue;
     let path = s.mta_config.as_ref().map(|path| path.display());
     vec![
         ("mta", quoted(s.mta)),
         ("mta_config", optional(path.as_ref())),
         ("helper_socket", quoted(s.helper_socket.display())),
+        ("notify", optional(held.notify.as_ref())),
+        ("notify_at", quoted(held.notify_at)),
+        (
+            "expire_after",
+            held.expire_after.map_or_else(|| quoted("never"), duration),
+        ),
     ]
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// The handles that answering takes.
 pub struct Desk<Q> {
-    pub quarantine: Quarantine<Q>,
+    pub quarantine: Arc<Quarantine<Q>>,
     pub store: Store,
     /// The directory of the store, for readers.
     pub directory: PathBuf,
@@ -49,7 +49,12 @@ pub async fn answer<Q: Queue>(request: Request, caller: &Caller, desk: &Desk<Q>)
 impl<Q: Queue> Desk<Q> {
     pub fn new(queue: Q, store: Store, directory: PathBuf, clock: Arc<dyn Clock>) -> Self {
         Self {
-            quarantine: Quarantine::new(queue, store.clone(), directory.clone(), clock.clone()),
+            quarantine: Arc::new(Quarantine::new(
+                queue,
+                store.clone(),
+                directory.clone(),
+                clock.clone(),
+            )),
             store,
             directory,
             clock,

@@ -4,13 +4,12 @@
 
 use super::protocol::HeldAsked;
 use crate::address::ReversePath;
-use crate::auth::{DkimResult, SpfResult};
 use crate::domain::DomainName;
 use crate::message::author::Author;
 use crate::quarantine::{HeldFilter, QuarantineError, held};
 use crate::store::{Reader, Stored};
 use crate::time::Timestamp;
-use crate::verdict::Verdict;
+use crate::verdict::grounds;
 use crate::verdict::suggest::suggestions;
 use serde::Serialize;
 
@@ -84,7 +83,7 @@ impl HeldRow {
                 .collect(),
             recipients: envelope.recipients,
             cause: verdict.decision.cause().as_str(),
-            grounds: grounds(verdict),
+            grounds: grounds::in_short(verdict),
             size: verdict.message.size,
             suggestion: suggestions(verdict)
                 .into_iter()
@@ -92,30 +91,6 @@ impl HeldRow {
                 .map(|suggestion| suggestion.rule.to_string()),
         }
     }
-}
-
-/// `spf=fail dkim=pass (list.example) p=reject`: as short as a column.
-fn grounds(verdict: &Verdict) -> String {
-    let spf = &verdict.evidence.spf.mail_from;
-    let mut words = vec![match spf.result {
-        SpfResult::Pass => format!("spf=pass ({})", spf.domain),
-        SpfResult::None
-        | SpfResult::Neutral
-        | SpfResult::Fail
-        | SpfResult::Softfail
-        | SpfResult::Temperror
-        | SpfResult::Permerror => format!("spf={}", spf.result),
-    }];
-    let signatures = &verdict.evidence.dkim.signatures;
-    let passed = signatures.iter().find(|s| s.result == DkimResult::Pass);
-    words.push(match (passed, signatures.first()) {
-        (Some(passed), _) => format!("dkim=pass ({})", passed.domain),
-        (None, Some(first)) => format!("dkim={}", first.result),
-        (None, None) => "dkim=none".to_owned(),
-    });
-    let policy = verdict.evaluation.as_ref().and_then(|e| e.policy.as_ref());
-    words.extend(policy.map(|policy| format!("p={}", policy.selected)));
-    words.join(" ")
 }
 
 const USUAL: usize = 1_000;

@@ -12,19 +12,23 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
+/// Where everything that is asked is done.
+pub fn desk(config: &Config, store: &Store) -> Desk<Helper> {
+    let queue = Helper::new(&config.quarantine.queue.helper_socket);
+    let directory = config.store.path.clone();
+    let mut desk = Desk::new(queue, store.clone(), directory, Arc::new(SystemClock));
+    desk.site_key = Some(config.identity.site_key.clone());
+    desk
+}
+
 /// Starts it. Mail doesn't depend on it: what is wrong is logged. It ends after `stopped`, with what is
 /// in hand. Within a runtime.
 pub fn start(
     config: &Config,
     settings: watch::Receiver<Arc<ControlSettings>>,
-    store: &Store,
+    desk: Arc<Desk<Helper>>,
     stopped: &watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let queue = Helper::new(&config.quarantine.queue.helper_socket);
-    let directory = config.store.path.clone();
-    let mut desk = Desk::new(queue, store.clone(), directory, Arc::new(SystemClock));
-    desk.site_key = Some(config.identity.site_key.clone());
-    let desk = Arc::new(desk);
     let socket = config.control.socket.as_deref();
     let listener = socket.and_then(|socket| {
         control::bind(socket)

@@ -8,6 +8,7 @@ mod bounces;
 mod control;
 mod error;
 mod helper;
+mod holding;
 mod host;
 mod reporting;
 mod rules;
@@ -15,6 +16,7 @@ mod telemetry;
 
 pub use error::StartError;
 pub use helper::run_helper;
+pub use holding::{digest_terms, holding};
 pub use reporting::{build_settings, way_out};
 
 use crate::address::Mailbox;
@@ -25,7 +27,7 @@ use crate::key_file::{self, KeyError};
 use crate::milter::{self, PROGRESS, Service, Settings};
 use crate::policy::rules::RuleSet;
 use crate::resolver::LiveResolver;
-use crate::schedule::Reporting;
+use crate::schedule::{Holding, Reporting};
 use crate::send_report::Bounce;
 use crate::site_key::SiteKey;
 use crate::store::Store;
@@ -40,7 +42,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use telemetry::LogLevelHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
 /// Where the settings come from, at the start and at each reload.
@@ -109,10 +111,12 @@ async fn serve(
     let (reporting, take_reporting) =
         watch::channel(reporting::reporting(&config, &source.host_name));
     let (control, take_control) = watch::channel(Arc::new(config.control.clone()));
+    let held = Arc::new(holding(&config, &source.host_name));
+    let (holding, take_holding) = watch::channel(held);
     let (stop, stopped) = watch::channel(false);
     let mut receiving = match role {
         Role::All | Role::Milter => {
-            let taken = (take_settings, take_control);
+            let taken = (take_settings, take_control, take_holding);
             Some(Receiving::start(&config, &settings, taken, &resolver, &stopped).await?)
         }
         Role::Schedule => None,
@@ -153,6 +157,7 @@ async fn serve(
         settings,
         reporting,
         control,
+        holding,
         level,
     };
     let milter_ended = async {
@@ -180,6 +185,13 @@ async fn serve(
     result
 }
 
+/// What a reload changes of what [`Receiving`] goes by.
+type Taken = (
+    watch::Receiver<Arc<Settings>>,
+    watch::Receiver<Arc<ControlSettings>>,
+    watch::Receiver<Arc<Holding>>,
+);
+
 /// The milter with its store, while it runs.
 struct Receiving {
     store: Store,
@@ -190,16 +202,14 @@ struct Receiving {
     expiry: JoinHandle<()>,
     follower: Option<JoinHandle<()>>,
     reconciler: JoinHandle<()>,
+    keepers: JoinSet<()>,
 }
 
 impl Receiving {
     async fn start(
         config: &Config,
         decided_by: &watch::Sender<Arc<Settings>>,
-        (settings, control): (
-            watch::Receiver<Arc<Settings>>,
-            watch::Receiver<Arc<ControlSettings>>,
-        ),
+        (settings, control, holding): Taken,
         resolver: &Arc<LiveResolver>,
         stopped: &watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
@@ -211,7 +221,9 @@ impl Receiving {
         let listeners = milter::bind(&config.milter).await?;
         let service = service(settings, resolver.clone(), &store, bounces::start(config));
         let expiry = tokio::spawn(expire(store.clone()));
-        let control = control::start(config, control, &store, stopped);
+        let desk = Arc::new(control::desk(config, &store));
+        let keepers = holding::start(holding, &desk, stopped);
+        let control = control::start(config, control, desk, stopped);
         let (follower, reconciler) = host::start(config, &store, stopped);
         let milter = tokio::spawn(milter::run(listeners, service, stopped.clone(), GRACE));
         Ok(Self {
@@ -222,6 +234,7 @@ impl Receiving {
             expiry,
             follower,
             reconciler,
+            keepers,
         })
     }
 
@@ -245,6 +258,7 @@ impl Receiving {
         if let Err(problem) = self.reconciler.await {
             error!(%problem, "the look into the hold queue ended by itself; please report it");
         }
+        holding::finish(self.keepers).await;
         self.store.close().await;
         result
     }
@@ -365,6 +379,7 @@ struct Reloading<'a> {
     settings: watch::Sender<Arc<Settings>>,
     reporting: watch::Sender<Option<Arc<Reporting>>>,
     control: watch::Sender<Arc<ControlSettings>>,
+    holding: watch::Sender<Arc<Holding>>,
     level: LogLevelHandle,
 }
 
@@ -417,6 +432,8 @@ impl Reloading<'_> {
         let reporting = reporting::reporting(&new, &self.source.host_name);
         self.reporting.send_replace(reporting);
         self.control.send_replace(Arc::new(new.control.clone()));
+        let held = holding(&new, &self.source.host_name);
+        self.holding.send_replace(Arc::new(held));
         self.current = new;
         info!("reloaded: holds from the next message on");
     }

@@ -20,15 +20,20 @@
 //!
 //! - `carry_out`: the steps · `find`: which message · `queue`: what is asked of the MTA · `intent`: its
 //!   stored form
+//! - `digest`: what is held, for the daily digest · `expire`: what that announced is deleted
 
 mod carry_out;
+mod digest;
 mod error;
+mod expire;
 mod find;
 mod intent;
 mod list;
 mod queue;
 
+pub use digest::{DigestTerms, Gathered, gather};
 pub use error::QuarantineError;
+pub use expire::{Expired, Resting, ends, expired};
 pub use find::Target;
 pub use list::{HeldFilter, held};
 pub use queue::{Queue, message, verdicts_named};

@@ -1,5 +1,5 @@
 //! When: which moment a UTC day's reports are due at, when the send window is open, and where in it
-//! each report goes out.
+//! each report goes out. And when it is a time of the local day, for other daily work.
 //!
 //! Pure arithmetic over time zones; "now" is an argument. A day is UTC's, whatever the host's zone; the
 //! window is local, because off-peak is a local word. Never decides what is in a report.
@@ -25,6 +25,13 @@ pub struct SendWindow {
     start: u16,
     /// Minutes that it lasts by the clock on the wall, 1 to 1,440.
     length: u16,
+}
+
+/// A point of every local day: `08:00`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeOfDay {
+    /// Minutes since midnight, below 1,440.
+    minutes: u16,
 }
 
 /// Why a text is no window. The operator must act.
@@ -148,6 +155,45 @@ impl SendWindow {
     }
 }
 
+impl TimeOfDay {
+    /// `08:00`: when people begin to read their mail.
+    pub const MORNING: Self = Self { minutes: 8 * 60 };
+
+    /// Reads `HH:MM`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let minutes = minutes(text).filter(|minutes| *minutes < MINUTES_PER_DAY)?;
+        Some(Self { minutes })
+    }
+
+    /// When it was last, `now` included. In a gap of the local time it is the first valid minute behind that;
+    /// where it would occur twice, only the first counts.
+    pub fn last(self, now: Timestamp, zone: Tz) -> Timestamp {
+        self.around(now, zone)
+            .filter(|at| *at <= now)
+            .max()
+            .unwrap_or(now)
+    }
+
+    /// When it is next, after `now`.
+    pub fn next(self, now: Timestamp, zone: Tz) -> Timestamp {
+        self.around(now, zone)
+            .filter(|at| now < *at)
+            .min()
+            // Beyond the calendar's years there are no time zones.
+            .unwrap_or(now.plus_micros(MICROS_PER_DAY))
+    }
+
+    fn around(self, now: Timestamp, zone: Tz) -> impl Iterator<Item = Timestamp> {
+        let today = utc(now).with_timezone(&zone).date_naive();
+        let dates = (-3..=3).filter_map(move |days| today.checked_add_signed(Duration::days(days)));
+        dates.filter_map(move |date| {
+            let local = date.and_hms_opt(0, 0, 0)? + Duration::minutes(i64::from(self.minutes));
+            let at = first_valid(local, zone)?;
+            Some(Timestamp::from_seconds(at.timestamp()))
+        })
+    }
+}
+
 /// Where in what is left of a window, from `from` on, the mail known by `key` goes out: always the same
 /// place for the same key, and spread evenly over many. The window's last tenth stays free for those
 /// that were put off.
@@ -211,6 +257,13 @@ impl fmt::Display for SendWindow {
             f,
             "{start_hour:02}:{start_minute:02}-{end_hour:02}:{end_minute:02}"
         )
+    }
+}
+
+impl fmt::Display for TimeOfDay {
+    /// As it is set: `08:00`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}:{:02}", self.minutes / 60, self.minutes % 60)
     }
 }
 

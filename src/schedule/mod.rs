@@ -7,12 +7,17 @@
 //!
 //! - `destinations`: whom a report goes to, and when · `sending`: the loop's other half · `gauges`: how it
 //!   stands
+//! - `digest`: the daily mail about what is held · `expiry`: what of it that announced is deleted
 
 mod destinations;
+mod digest;
+mod expiry;
 mod gauges;
 mod sending;
 
 pub use destinations::LiveDestinations;
+pub use digest::{Course, DigestSettings, DigestTurn, Digests, Holding};
+pub use expiry::{Expiring, ExpiryPause};
 pub use gauges::Gauges;
 pub use sending::{Opened, Sending, WayOut, WayOutError};
 

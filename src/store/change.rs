@@ -22,6 +22,13 @@ pub enum Change {
     Intend(Intent),
     /// It is done, or was not begun.
     StrikeOut { verdict: VerdictId },
+    /// Writes down that the mail server took a digest, or that there was nothing to say in one.
+    Digest(DigestMark),
+    /// Writes down when the deletion of a held message was announced; `None`: it is not announced any more.
+    Announce {
+        verdict: VerdictId,
+        at: Option<Timestamp>,
+    },
     /// Adds an exception or a stricter rule.
     AddException(Box<NewException>),
     /// Ends one before its time. It stays to be read.
@@ -42,6 +49,17 @@ pub struct Intent {
     pub by: String,
     /// JSON, of the form that `quarantine` writes.
     pub document: String,
+}
+
+/// How far the daily digest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DigestMark {
+    /// The point at which the last one was due.
+    pub due: Timestamp,
+    /// When the mail server took the last one; `None`: it took none yet.
+    pub sent: Option<Timestamp>,
+    /// How many messages it told to be held.
+    pub messages: u64,
 }
 
 /// An exception, or a stricter rule, that is to be in force from now on.
@@ -70,7 +88,7 @@ pub enum Changed {
     /// The same rule is in force, and says the same or came from the same message.
     AlreadyThere(ExceptionId),
     Removed,
-    /// An intent was written down, or struck out.
+    /// An intent, a digest or an announcement was written down, or struck out.
     Noted,
     /// It was so before.
     Unchanged,

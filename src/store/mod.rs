@@ -29,7 +29,8 @@ mod sqlite;
 mod wire;
 
 pub use change::{
-    Change, ChangeError, Changed, ExceptionId, Intent, MAX_CHANGES, MAX_EXCEPTIONS, NewException,
+    Change, ChangeError, Changed, DigestMark, ExceptionId, Intent, MAX_CHANGES, MAX_EXCEPTIONS,
+    NewException,
 };
 pub use error::{OpenError, ReadError, RecordError, ReportsError};
 pub use exception::{

@@ -79,6 +79,8 @@ pub struct HeldFilter {
     pub author_domain: Option<DomainName>,
     /// Held since before this point.
     pub held_before: Option<Timestamp>,
+    /// Only what a digest that the mail server took before this point announced to be deleted.
+    pub announced_before: Option<Timestamp>,
     pub newest_first: bool,
     /// Only what comes behind this one: the next page of a listing.
     pub beyond: Option<VerdictId>,
@@ -102,6 +104,8 @@ pub struct HeldMessage {
     pub cause: Cause,
     /// Octets.
     pub size: u64,
+    /// When the mail server took the digest that says that it is to be deleted.
+    pub announced: Option<Timestamp>,
 }
 
 /// What is held, for `status` and metrics.

@@ -40,6 +40,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
         &["quarantine", "delete"],
         "--all --author-domain example.org --yes",
     ),
+    (&["quarantine", "digest"], "alignd quarantine digest --send"),
     (&["quarantine", "expire"], "how many would go"),
     (&["report"], "preview"),
     (&["report", "build"], "alignd report build --dry-run"),

@@ -121,6 +121,8 @@ const UNDO: &str = "
     DROP TABLE intent;
     DROP TABLE skip;
     DROP TABLE skip_domain;
+    DROP TABLE digest;
+    ALTER TABLE awaiting DROP COLUMN announced;
     DELETE FROM migration WHERE version > 1";
 
 #[test]

@@ -1,6 +1,6 @@
-//! `alignd quarantine release | delete | expire`: what is to become of held messages, one or many.
+//! `alignd quarantine release | delete`: what is to become of held messages, one or many.
 
-use super::list::{domain, term};
+use super::list::domain;
 use crate::cli::ask;
 use crate::cli::exception::{End, numbered, reasons};
 use crate::cli::output::printable;
@@ -13,7 +13,6 @@ use clap::{ArgGroup, Args};
 use serde_json::{Map, Value};
 use std::io::IsTerminal;
 use std::path::Path;
-use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(after_help = RELEASE_EXAMPLES, group = ArgGroup::new("which").required(true).args(["ids", "all"]))]
@@ -60,17 +59,6 @@ struct Which {
     comment: Option<String>,
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = EXPIRE_EXAMPLES)]
-pub struct ExpireArguments {
-    /// What has been held for longer than this: 30d
-    #[arg(long, value_name = "TIME", value_parser = term)]
-    older_than: Duration,
-    /// Do it; without this only their number is told
-    #[arg(long)]
-    yes: bool,
-}
-
 const RELEASE_EXAMPLES: &str = "\
 Examples:
   alignd quarantine release 4jXW5m5GBtz1StgL --because mailing_list
@@ -85,11 +73,6 @@ const DELETE_EXAMPLES: &str = "\
 Examples:
   alignd quarantine delete 4jXW5m5GBtz1StgL
   alignd quarantine delete --all --author-domain example.org --yes";
-
-const EXPIRE_EXAMPLES: &str = "\
-Examples:
-  alignd quarantine expire --older-than 30d          how many would go
-  alignd quarantine expire --older-than 30d --yes";
 
 pub fn release(arguments: &ReleaseArguments, file: Option<&Path>) -> Outcome {
     let config = settings(file)?.config;
@@ -112,23 +95,6 @@ pub fn release(arguments: &ReleaseArguments, file: Option<&Path>) -> Outcome {
 pub fn delete(arguments: &DeleteArguments, file: Option<&Path>) -> Outcome {
     let config = settings(file)?.config;
     arguments.which.act(&config, "deleted", Request::Delete)
-}
-
-pub fn expire(arguments: &ExpireArguments, file: Option<&Path>) -> Outcome {
-    let config = settings(file)?.config;
-    let asked = HeldAsked {
-        older_than: Some(arguments.older_than.as_secs()),
-        ..everything()
-    };
-    let ids = held(&config, &asked)?;
-    if !arguments.yes {
-        return told_only(ids.len(), "deleted");
-    }
-    let named = |id| Named { id, comment: None };
-    all(
-        &config,
-        ids.into_iter().map(named).map(Request::Expire).collect(),
-    )
 }
 
 impl Which {
@@ -178,7 +144,7 @@ impl Which {
     }
 }
 
-fn everything() -> HeldAsked {
+pub(super) fn everything() -> HeldAsked {
     HeldAsked {
         limit: Some(10_000),
         ..HeldAsked::default()
@@ -186,14 +152,14 @@ fn everything() -> HeldAsked {
 }
 
 /// The verdicts' ids of what is held, oldest first.
-fn held(config: &Config, asked: &HeldAsked) -> Result<Vec<String>, Failure> {
+pub(super) fn held(config: &Config, asked: &HeldAsked) -> Result<Vec<String>, Failure> {
     let reader = stored::open(config)?;
     let rows = held_rows(&reader, asked, now());
     let rows = rows.map_err(|error| Failure::Internal(error.to_string()))?;
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
-fn told_only(count: usize, becomes: &str) -> Outcome {
+pub(super) fn told_only(count: usize, becomes: &str) -> Outcome {
     let plural = if count == 1 { "" } else { "s" };
     eprintln!("{count} message{plural} would be {becomes}: say --yes to do it");
     Ok(if count == 0 { Exit::Ok } else { Exit::No })
@@ -201,7 +167,7 @@ fn told_only(count: usize, becomes: &str) -> Outcome {
 
 /// Asks one after the other, and tells of each. What can't be done now is likely to be the same for the
 /// rest, so that ends it; a no concerns one message only.
-fn all(config: &Config, requests: Vec<Request>) -> Outcome {
+pub(super) fn all(config: &Config, requests: Vec<Request>) -> Outcome {
     let asked = requests.len();
     let mut done = 0;
     let mut exit = Exit::Ok;

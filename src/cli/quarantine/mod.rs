@@ -1,9 +1,11 @@
-//! `alignd quarantine list | show | release | delete | expire`: the mail that is held.
+//! `alignd quarantine list | show | release | delete | expire | digest`: the mail that is held.
 //!
 //! Looks are taken in the store and, for the message itself, at the MTA's helper. What changes something
 //! is asked of the daemon, or done here when none runs (`ask`).
 
 mod act;
+mod digest;
+mod expire;
 mod list;
 mod show;
 
@@ -28,7 +30,9 @@ enum What {
     /// Delete held messages; nobody gets a bounce
     Delete(act::DeleteArguments),
     /// Delete what has been held for too long; nobody gets a bounce
-    Expire(act::ExpireArguments),
+    Expire(expire::Arguments),
+    /// The daily mail about what is held, as it would be sent now
+    Digest(digest::Arguments),
 }
 
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
@@ -37,6 +41,7 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
         What::Show(arguments) => show::run(arguments, file),
         What::Release(arguments) => act::release(arguments, file),
         What::Delete(arguments) => act::delete(arguments, file),
-        What::Expire(arguments) => act::expire(arguments, file),
+        What::Expire(arguments) => expire::run(arguments, file),
+        What::Digest(arguments) => digest::run(arguments, file),
     }
 }

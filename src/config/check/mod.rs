@@ -8,6 +8,7 @@
 pub mod account;
 mod control;
 mod delivery;
+mod digest;
 mod helper;
 mod holding;
 mod postfix;
@@ -85,6 +86,7 @@ pub fn findings(loaded: &Loaded, host: &Host, now: Timestamp) -> Vec<Finding> {
     rules::check(&mut findings, now);
     holding::check(&mut findings, host);
     helper::check(&mut findings, host);
+    digest::check(&mut findings);
     report(&mut findings);
     delivery::check(&mut findings);
     control::check(&mut findings);

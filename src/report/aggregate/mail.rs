@@ -100,7 +100,7 @@ fn explanation(head: &Head) -> String {
 }
 
 /// RFC 5322 §3.3, in UTC: `Sun, 22 Nov 2026 16:30:00 +0000`.
-fn rfc5322_date(at: Timestamp) -> String {
+pub fn rfc5322_date(at: Timestamp) -> String {
     let date = DateTime::<Utc>::from_timestamp(at.seconds(), 0).unwrap_or(DateTime::UNIX_EPOCH);
     let month = MONTHS.get(date.month0() as usize).unwrap_or(&"Jan");
     format!(

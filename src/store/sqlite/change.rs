@@ -3,8 +3,8 @@
 //! Owns the statements that write exceptions and their history. Runs in the writer's thread, each call in
 //! a transaction of its own between the groups.
 
-use super::intent;
 use super::write::{self, Confirmed, Dictionaries};
+use super::{digest, intent};
 use crate::policy::rules::{Rule, RuleKey, RuleTerms};
 use crate::store::change::{
     Change, ChangeError, Changed, ExceptionId, MAX_EXCEPTIONS, NewException,
@@ -70,6 +70,14 @@ fn change_one(
             Ok(Changed::Noted)
         }
         Change::StrikeOut { verdict } => Ok(match intent::strike_out(c, *verdict)? {
+            true => Changed::Noted,
+            false => Changed::Unchanged,
+        }),
+        Change::Digest(mark) => {
+            digest::keep(c, *mark)?;
+            Ok(Changed::Noted)
+        }
+        Change::Announce { verdict, at } => Ok(match digest::announce(c, *verdict, *at)? {
             true => Changed::Noted,
             false => Changed::Unchanged,
         }),

@@ -27,12 +27,14 @@ impl Reader {
                  AND (?1 IS NULL OR a.verdict {beyond} (SELECT number FROM verdict WHERE id = ?1))
                  AND (?2 IS NULL OR v.header_from = (SELECT id FROM name WHERE name = ?2))
                  AND (?3 IS NULL OR held.at < ?3)
-             ORDER BY a.verdict {order} LIMIT ?4"
+                 AND (?4 IS NULL OR a.announced < ?4)
+             ORDER BY a.verdict {order} LIMIT ?5"
         );
         let values = params![
             filter.beyond.as_ref().map(VerdictId::as_bytes),
             filter.author_domain.as_ref().map(|domain| domain.as_str()),
             filter.held_before.map(Timestamp::micros),
+            filter.announced_before.map(Timestamp::micros),
             filter.limit.unwrap_or(PAGE).min(PAGE),
         ];
         self.rows(&sql, values, message)
@@ -75,7 +77,7 @@ impl Reader {
 }
 
 const SELECT: &str = "
-    SELECT v.id, v.received, held.at, v.queue_id, e.cause, tos.text AS envelope_to,
+    SELECT v.id, v.received, held.at, v.queue_id, a.announced, e.cause, tos.text AS envelope_to,
         (SELECT name FROM name WHERE id = v.header_from) AS header_from,
         (SELECT name FROM name WHERE id = v.envelope_from) AS envelope_from,
         d.document ->> '$.message.size' AS size
@@ -98,6 +100,9 @@ fn message(row: &Row<'_>) -> Result<HeldMessage, Trouble> {
         recipient_domains: read_domains(&row.get::<_, String>("envelope_to")?)?,
         cause: word(row, "cause", Cause::parse)?,
         size: row.get::<_, i64>("size")?.unsigned_abs(),
+        announced: row
+            .get::<_, Option<i64>>("announced")?
+            .map(Timestamp::from_micros),
     })
 }
 

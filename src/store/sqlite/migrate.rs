@@ -38,6 +38,10 @@ pub(super) const VERDICTS: Schema = Schema {
             "intents",
             include_str!("../migrations/sqlite/0006_intents.sql"),
         ),
+        (
+            "digest",
+            include_str!("../migrations/sqlite/0007_digest.sql"),
+        ),
     ],
     application_id: 0x616c_676e,
 };

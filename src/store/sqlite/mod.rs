@@ -4,7 +4,7 @@
 //! writer, nor it them.
 //!
 //! - `migrate`: the schema · `dictionary`: contents stored once · `write`: one verb per function
-//! - `change`: what operators change · `uses`: how often rules decided
+//! - `change`: what operators change · `digest`: what the daily digest told · `uses`: how often rules decided
 //! - `writer`: the thread · `expire`: retention
 //! - `read`, `list`, `held`, `exceptions`, `bearer`: the reader · `rebuild`: rows to verdicts
 //! - `fold`: days to the rows of reports · `reports`: `reports.db`
@@ -12,6 +12,7 @@
 mod bearer;
 mod change;
 mod dictionary;
+mod digest;
 mod exceptions;
 mod expire;
 pub(super) mod fold;
