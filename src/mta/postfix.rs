@@ -3,6 +3,7 @@
 //! Owns their arguments and what they print: postqueue(1), postcat(1), postsuper(1), postconf(1). They exit 0
 //! whatever happens, so what counts is the line in which they count, or another look at the queue.
 
+mod queue_files;
 mod requeued;
 
 use super::command::{Commands, Said, arguments};
@@ -11,6 +12,7 @@ use super::{
     Shown,
 };
 use crate::time::{Timestamp, UtcDay};
+use queue_files::Found;
 use requeued::Token;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -148,12 +150,19 @@ impl Postfix {
 
     /// Mail that moves from queue to queue may be missed by one look, not by two.
     pub fn locate(&self, id: &QueueId) -> Result<Place, QueueError> {
-        let place = self.envelope(id)?.place;
-        if place != Place::Gone {
-            return Ok(place);
+        let queue = self.queue_directory()?;
+        let look = || match queue_files::find(&queue, id) {
+            Found::In("hold") => Ok(Place::Held),
+            Found::In(other) => Ok(Place::Queued(other.to_owned())),
+            Found::Nowhere => Ok(Place::Gone),
+            Found::Unknown => Ok(self.envelope(id)?.place),
+        };
+        match look()? {
+            Place::Gone => {}
+            place => return Ok(place),
         }
         thread::sleep(A_MOMENT);
-        Ok(self.envelope(id)?.place)
+        look()
     }
 
     fn must_be_held(&self, id: &QueueId) -> Result<(), QueueError> {
