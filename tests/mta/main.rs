@@ -16,6 +16,7 @@ mod house;
 mod keeping;
 mod killed;
 mod log;
+mod many;
 mod operators;
 mod queue;
 mod release;

@@ -3,12 +3,16 @@
 
 use crate::house::{Kind, for_both};
 use crate::release::Kept;
+use crate::wait;
+use crate::world::SENDER;
 use std::process::Output;
 
 for_both![
     of_operators_at_one_mail_one_wins_and_all_are_told,
     operators_at_different_mails_are_all_served,
     with_the_mta_down_it_is_told_and_delivered_later,
+    an_id_given_again_lets_no_other_mail_go,
+    of_two_with_one_id_the_one_on_hold_is_meant,
 ];
 
 /// All of these commands at once.
@@ -22,6 +26,21 @@ fn at_once(kept: &Kept, commands: &[Vec<&str>]) -> Vec<Output> {
     ended
         .map(|output| output.expect("it is our child"))
         .collect()
+}
+
+/// The verdict's id.
+fn verdict(kept: &Kept, queue_id: &str) -> String {
+    let verdict = kept.house.verdict(queue_id);
+    verdict["id"].as_str().expect("an id").to_owned()
+}
+
+/// A command that is to say no: what it says.
+fn refused(kept: &Kept, command: &[&str]) -> String {
+    let output = at_once(kept, &[command.to_vec()]).remove(0);
+    let (told, problem) = (words(&output.stdout), words(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{told}{problem}");
+    assert_eq!(told, "");
+    problem
 }
 
 fn words(octets: &[u8]) -> String {
@@ -127,3 +146,61 @@ fn with_the_mta_down_it_is_told_and_delivered_later(mta: Kind) {
     kept.house.mta.run_queue();
     assert_eq!(kept.house.mta.mailbox().len(), 1);
 }
+
+/// Two held mails: the first is removed by hand, and the MTA gives its id to the second.
+fn given_again(kept: &Kept) -> (String, [String; 2]) {
+    let (id, other) = (kept.hold(), kept.hold());
+    let verdicts = [verdict(kept, &id), verdict(kept, &other)];
+    kept.house.mta.delete(&id);
+    kept.rename(&other, &id);
+    (id, verdicts)
+}
+
+fn an_id_given_again_lets_no_other_mail_go(mta: Kind) {
+    let kept = Kept::open(mta);
+    let (id, [old, new]) = given_again(&kept);
+    let bears = format!("it bears the X-Alignd-Verdict of {new}; nothing was touched");
+    for named in [&id, &old] {
+        for wish in ["release", "delete"] {
+            let told = refused(&kept, &[wish, named]);
+            assert!(told.contains(&bears), "{told}");
+            assert!(
+                told.contains(&format!("not that of verdict {old}")),
+                "{told}"
+            );
+        }
+    }
+    let shown = refused(&kept, &["show", &old, "--message"]);
+    assert!(shown.contains(&bears), "{shown}");
+    let held = kept.house.mta.held(&id).expect("it was not touched");
+    assert!(held.fields("X-Alignd-Verdict")[0].starts_with(&new));
+    kept.house.mta.run_queue();
+    kept.house.deliver(&SENDER, "<a@sender.example>", PASSES);
+    assert_eq!(kept.house.mta.mailbox().len(), 1);
+}
+
+fn of_two_with_one_id_the_one_on_hold_is_meant(mta: Kind) {
+    let kept = Kept::open(mta);
+    let (id, [old, new]) = given_again(&kept);
+    // As alignd would have been told by the MTA.
+    let store = rusqlite::Connection::open(kept.house.alignd.store().join("alignd.db"));
+    let store = store.expect("our own file");
+    let twice = "UPDATE verdict SET queue_id = ?1 WHERE id IN (SELECT id FROM verdict ORDER BY number DESC LIMIT 1)";
+    assert_eq!(store.execute(twice, [&id]), Ok(1));
+    let told = kept.quarantine(&["release", &id]);
+    assert!(told.starts_with(&format!("released {new}")), "{told}");
+    kept.house.mta.run_queue();
+    wait::until("it is delivered", || {
+        (kept.house.mta.mailbox().len() == 1).then_some(())
+    });
+    let told = refused(&kept, &["release", &old]);
+    assert!(
+        told.contains(" is no longer on hold, and not by alignd"),
+        "{told}"
+    );
+    assert_eq!(kept.history(&new), "answering, held, released by root");
+    assert_eq!(kept.history(&old), "answering, held");
+    assert_eq!(kept.house.mta.mailbox().len(), 1);
+}
+
+const PASSES: &[u8] = b"From: <a@sender.example>\r\nSubject: hello\r\n\r\nbody\r\n";

@@ -6,6 +6,7 @@ use crate::keeping;
 use crate::wait;
 use crate::world::{EVIL, SENDER};
 use serde_json::Value;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Child;
 
@@ -70,6 +71,20 @@ impl Kept {
         wait::until(&format!("{id} to be held"), || self.house.mta.held(&id));
         assert_eq!(self.house.verdict(&id)["outcome"], "held");
         id
+    }
+
+    /// Gives a held mail another queue id.
+    pub fn rename(&self, from: &str, to: &str) {
+        let sockets = self.house.mta.sockets();
+        let below = sockets.parent().expect("it has one");
+        let (queue, kinds): (_, &[&str]) = match self.mta {
+            Kind::Postfix => (below.join("hold"), &[""]),
+            Kind::Sendmail => (below.with_file_name("mqueue"), &["df", "hf"]),
+        };
+        for kind in kinds {
+            let [from, to] = [from, to].map(|id| queue.join(format!("{kind}{id}")));
+            fs::rename(from, to).expect("it is held");
+        }
     }
 
     pub fn quarantine(&self, arguments: &[&str]) -> String {
