@@ -29,6 +29,12 @@ pub enum Which {
     QueueId(String),
     /// Without its brackets; the newest message of the last two days with it.
     MessageId(String),
+    /// The newest message with both. For who can't know whether alignd has judged this message at all:
+    /// by the queue id alone it might be an older one.
+    BothIds {
+        queue_id: String,
+        message_id: String,
+    },
 }
 
 /// What it came to.
@@ -112,6 +118,10 @@ async fn find(which: Which, directory: &Path, now: Timestamp) -> Result<VerdictI
             Which::MessageId(id) => {
                 reader.newest_with_message_id(bare(id), now.plus_micros(-WINDOW))
             }
+            Which::BothIds {
+                queue_id,
+                message_id,
+            } => reader.newest_with_both_ids(queue_id, bare(message_id)),
         };
         found
             .map_err(TellError::Read)?
@@ -158,6 +168,14 @@ impl fmt::Display for Which {
                     bare(id)
                 )
             }
+            Self::BothIds {
+                queue_id,
+                message_id,
+            } => write!(
+                f,
+                "no message with the queue id {queue_id} and the Message-ID <{}>",
+                bare(message_id)
+            ),
         }
     }
 }

@@ -10,15 +10,15 @@ use std::path::Path;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[command(group = ArgGroup::new("message").required(true).args(["verdict", "queue_id", "message_id"]))]
+#[command(group = ArgGroup::new("message").required(true).multiple(true).args(["verdict", "queue_id", "message_id"]))]
 pub struct Arguments {
     /// The message, by its verdict
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["queue_id", "message_id"])]
     verdict: Option<String>,
     /// The newest message with this id of the MTA's
     #[arg(long, value_name = "ID")]
     queue_id: Option<String>,
-    /// The newest message of the last two days with this Message-ID
+    /// The newest message of the last two days with this Message-ID; with --queue-id: with both
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
     /// What became of it

@@ -180,8 +180,12 @@ fn telling(told: OutcomeTold, caller: &Caller) -> Result<Telling, Refusal> {
         }
         (None, Some(id), None) => Which::QueueId(id),
         (None, None, Some(id)) => Which::MessageId(id),
+        (None, Some(queue_id), Some(message_id)) => Which::BothIds {
+            queue_id,
+            message_id,
+        },
         _ => {
-            let error = "name the message by one of verdict, queue_id and message_id";
+            let error = "name the message by its verdict, or by queue_id, message_id or both";
             return Err(usage(error.to_owned()));
         }
     };

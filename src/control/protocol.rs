@@ -112,7 +112,7 @@ pub struct HeldAsked {
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
-/// `outcome`: exactly one of the first three names the message.
+/// `outcome`: the first names the message, or one of the next two, or both of these.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutcomeTold {

@@ -26,6 +26,22 @@ async fn outcomes_are_told_by_any_name_of_the_message() {
             false,
         ),
         (
+            format!(
+                r#""queue_id":"4jXW5m5GBtz1StgL","message_id":"<{}>","outcome":"held""#,
+                message_id.replace("03", "02")
+            ),
+            again,
+            false,
+        ),
+        (
+            format!(
+                r#""queue_id":"4jXW5m5GBtz1StgL","message_id":"{}","outcome":"held""#,
+                message_id.replace("03", "01")
+            ),
+            first,
+            true,
+        ),
+        (
             format!(r#""verdict":"{first}","outcome":"refused_later","reason":"a\nvirus""#),
             first,
             true,
@@ -53,7 +69,7 @@ async fn outcomes_are_told_by_any_name_of_the_message() {
     );
     assert_eq!(
         served.history(first),
-        format!("answering, accepted, refused_later by {who}")
+        format!("answering, accepted, held by {who}, refused_later by {who}")
     );
     let told = served.reader().outcomes(first).unwrap();
     assert_eq!(
@@ -99,12 +115,17 @@ async fn what_cannot_be_is_answered_with_a_sentence_and_changes_nothing() {
         (
             r#""outcome":"held""#.to_owned(),
             "usage",
-            "one of verdict, queue_id and message_id",
+            "by its verdict, or by queue_id",
         ),
         (
             r#""verdict":"7","queue_id":"x","outcome":"held""#.to_owned(),
             "usage",
-            "one of verdict",
+            "by its verdict",
+        ),
+        (
+            r#""queue_id":"4jXW5m5GBtz1StgL","message_id":"x@y","outcome":"held""#.to_owned(),
+            "no",
+            "no message with the queue id 4jXW5m5GBtz1StgL and the Message-ID <x@y>",
         ),
         (
             format!(r#""verdict":"{accepted}","outcome":"deleted""#),

@@ -64,6 +64,27 @@ impl Reader {
         })
     }
 
+    /// The newest verdict of a message with this queue id and this Message-ID. A message that came
+    /// without a Message-ID may have got one since.
+    pub fn newest_with_both_ids(
+        &self,
+        queue_id: &str,
+        message_id: &str,
+    ) -> Result<Option<VerdictId>, ReadError> {
+        self.sql(|c| {
+            c.prepare_cached(
+                "SELECT v.id FROM verdict v JOIN detail d ON d.verdict = v.number
+                 WHERE v.queue_id = ?1
+                     AND coalesce(d.document ->> '$.message.message_id', ?2) = ?2
+                 ORDER BY v.received DESC, v.number DESC LIMIT 1",
+            )?
+            .query_row([queue_id, message_id], |row| {
+                Ok(VerdictId::from_bytes(row.get(0)?))
+            })
+            .optional()
+        })
+    }
+
     /// The newest verdict of a message with this Message-ID, among the newest 100,000 that were received
     /// at or after `since`. Other filters ask right after a message came, so that it is found at once;
     /// an index over all ids would cost every message something.
