@@ -7,6 +7,7 @@ mod by_hand;
 mod chain;
 mod delivery;
 mod demo;
+mod digest;
 mod dns_faults;
 mod filters;
 mod forged;

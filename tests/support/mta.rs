@@ -5,6 +5,7 @@ use crate::smtp::{Client, Session};
 use crate::wait;
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -17,6 +18,9 @@ pub const OTHER: &str = "other.sock";
 pub trait Mta: Send + Sync {
     /// An SMTP session as `client`, who has said HELO.
     fn session(&self, client: &Client) -> Session;
+
+    /// Where its SMTP server listens for programs of the same host.
+    fn smtp(&self) -> SocketAddrV4;
 
     /// sendmail(1) of the same host.
     fn command(&self) -> Command;

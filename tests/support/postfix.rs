@@ -114,6 +114,10 @@ impl Mta for Postfix {
         session
     }
 
+    fn smtp(&self) -> SocketAddrV4 {
+        self.address
+    }
+
     fn command(&self) -> Command {
         let mut sendmail = Command::new("nsenter");
         sendmail

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use nix::sched::{CloneFlags, setns};
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
@@ -120,6 +120,10 @@ impl Mta for Sendmail {
             session.command(&format!("AUTH PLAIN {words}")).expect(235);
         }
         session
+    }
+
+    fn smtp(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::LOCALHOST, 25)
     }
 
     fn command(&self) -> Command {
