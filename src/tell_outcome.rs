@@ -27,7 +27,7 @@ pub enum Which {
     Verdict(VerdictId),
     /// The newest message with this id: MTAs use theirs again.
     QueueId(String),
-    /// Without its brackets; the newest message of the last two days with it.
+    /// Without its brackets; the newest message of the last two days with it, among the newest 100,000.
     MessageId(String),
     /// The newest message with both. For who can't know whether alignd has judged this message at all:
     /// by the queue id alone it might be an older one.
@@ -164,7 +164,7 @@ impl fmt::Display for Which {
             Self::MessageId(id) => {
                 write!(
                     f,
-                    "no message with the Message-ID <{}> in the last two days",
+                    "no message with the Message-ID <{}> among the newest 100,000 of the last two days",
                     bare(id)
                 )
             }

@@ -18,7 +18,7 @@ pub struct Arguments {
     /// The newest message with this id of the MTA's
     #[arg(long, value_name = "ID")]
     queue_id: Option<String>,
-    /// The newest message of the last two days with this Message-ID; with --queue-id: with both
+    /// The newest message of the last two days, of 100,000 at most, with this Message-ID; with --queue-id: with both
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
     /// What became of it

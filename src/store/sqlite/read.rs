@@ -86,8 +86,9 @@ impl Reader {
     }
 
     /// The newest verdict of a message with this Message-ID, among the newest 100,000 that were received
-    /// at or after `since`. Other filters ask right after a message came, so that it is found at once;
-    /// an index over all ids would cost every message something.
+    /// at or after `since`. Other filters ask right after a message came, so that it is found at once; to
+    /// find nothing takes 0.4 s, of a million stored. An index over all ids would cost every message 10 µs and
+    /// 19 octets when it holds digests, 16 µs and 67 octets when it holds the ids.
     pub fn newest_with_message_id(
         &self,
         message_id: &str,
