@@ -114,8 +114,10 @@ pub struct Summary {
     pub(super) beside: Vec<(UtcDay, i64)>,
     /// policy_published of the last message under each policy.
     pub(super) records: Vec<i64>,
-    /// That of the last message of all.
+    /// That of the last message of all; 0: there is none yet.
     pub(super) last_record: i64,
+    /// Which of the policies that is.
+    pub(super) last_place: u8,
 }
 
 impl Summary {

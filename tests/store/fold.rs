@@ -241,6 +241,34 @@ async fn the_day_is_that_of_the_answer() {
     assert_eq!(days(0, 1), []);
 }
 
+#[tokio::test]
+async fn days_are_told_apart_with_the_last_of_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, reader) = store(directory.path());
+    let next_day = NOW.plus_micros(86_400_000_000);
+    for (at, nth) in [(NOW, 0), (next_day, 1), (NOW, 2), (next_day, 3)] {
+        let verdict = plain_verdict("a.example", at, nth);
+        store.record(Arc::new(verdict.clone())).await.unwrap();
+        let accepted = Outcome {
+            at,
+            ..outcome(OutcomeState::Accepted, OutcomeSource::Reply)
+        };
+        store.confirm(verdict.id, accepted);
+        settle(&store, nth).await;
+    }
+    store.close().await;
+    let last = reader.last_outcome().unwrap();
+    let days = reader.days_between(0, last).unwrap();
+    let told: Vec<UtcDay> = days.iter().map(|(day, _)| *day).collect();
+    assert_eq!(told, [NOW.day(), next_day.day()]);
+    let (first, second) = (days[0].1, days[1].1);
+    assert!(first < second, "the last of each: {days:?}");
+    assert_eq!(
+        reader.days_between(first, last).unwrap(),
+        [(next_day.day(), second)]
+    );
+}
+
 /// Held on one day, released on another.
 #[tokio::test]
 async fn a_release_says_what_was_done_in_the_end() {
@@ -356,6 +384,36 @@ async fn policies_of_a_day_have_a_bound_and_unknown_tags_make_none() {
     let first = reader.record_of(summary, 0).unwrap();
     assert_eq!(first.record.problems, ["x=1"]);
     assert_eq!(first.record.p, Policy::Reject);
+}
+
+/// Records that come by turns, as during a change of them.
+#[tokio::test]
+async fn the_last_record_of_each_policy_is_told_however_they_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, reader) = store(directory.path());
+    let turns = [0, 0, 1, 2, 2, 0, 1, 1, 2];
+    for (nth, turn) in turns.into_iter().enumerate() {
+        let mut verdict = plain_verdict("a.example", NOW, nth as u32);
+        let evaluation = verdict.evaluation.as_mut().unwrap();
+        let record = &mut evaluation.policy.as_mut().unwrap().record;
+        // 0 and 1 say the same.
+        record.fo = ["0", "0", "1"][turn].to_owned();
+        record.text = format!("v=DMARC1; p=reject; x={turn}");
+        record.problems = vec![format!("x={turn}")];
+        accept(&store, &verdict).await;
+    }
+    store.close().await;
+    let pending = reader.pending(NOW.day(), &HashMap::new()).unwrap();
+    let found = folded(&reader, &pending, ACCEPTED, directory.path());
+    let (summary, rows) = &found["a.example"];
+    let under = |policy| rows.iter().filter(|(place, _)| *place == policy).count();
+    assert_eq!([under(0), under(1)], [6, 3]);
+    let problems = |place| reader.record_of(summary, place).unwrap().record.problems;
+    assert_eq!([problems(0), problems(1)], [["x=1"], ["x=2"]]);
+    assert_eq!(
+        reader.last_record(summary).unwrap().record.problems,
+        ["x=2"]
+    );
 }
 
 /// What is gone through in one pass and what is looked up domain by domain is the same.

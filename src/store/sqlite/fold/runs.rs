@@ -5,6 +5,7 @@
 
 use super::{Address, Key};
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -51,13 +52,20 @@ impl Sorter {
 
     /// Counts one more of this key.
     pub fn add(&mut self, key: Key) -> io::Result<()> {
-        if let Some(count) = self.counts.get_mut(&key) {
-            *count = count.saturating_add(1);
-            return Ok(());
+        let is_full = self.counts.len() >= self.most;
+        match self.counts.entry(key) {
+            Entry::Occupied(mut known) => {
+                let count = known.get_mut();
+                *count = count.saturating_add(1);
+                return Ok(());
+            }
+            Entry::Vacant(place) if !is_full => {
+                place.insert(1);
+                return Ok(());
+            }
+            Entry::Vacant(_) => {}
         }
-        if self.counts.len() >= self.most {
-            self.spill()?;
-        }
+        self.spill()?;
         self.counts.insert(key, 1);
         Ok(())
     }
