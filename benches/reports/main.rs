@@ -39,6 +39,7 @@ use dns::{DEAD, Distant, LATENCY};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use meanwhile::Milter;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
@@ -51,6 +52,8 @@ const BESIDE: u64 = 10_000;
 const ALONE: Duration = Duration::from_secs(30);
 const PART: &str = "ALIGND_BENCH_REPORTS_PART";
 const PLACE: &str = "ALIGND_BENCH_REPORTS_PLACE";
+/// The line of the table that the build leaves to its parent.
+const FIGURES: &str = "figures.txt";
 
 fn main() {
     let place = std::env::var_os(PLACE).map(PathBuf::from);
@@ -78,6 +81,7 @@ fn bench() {
         LATENCY.as_millis()
     );
     let meanwhile = std::env::args().any(|word| word == "--meanwhile");
+    let mut curve = Vec::new();
     for (nth, day) in days.iter().enumerate() {
         let (messages, domains) = day.split_once(':').expect("messages:domains");
         let bulk = Bulk {
@@ -91,7 +95,7 @@ fn bench() {
         let started = Instant::now();
         let counts = bulk::fill(directory.path(), &bulk);
         let largest = counts.values().max().copied().unwrap_or(0);
-        let size = std::fs::metadata(directory.path().join("alignd.db")).map_or(0, |m| m.len());
+        let size = fs::metadata(directory.path().join("alignd.db")).map_or(0, |m| m.len());
         println!(
             "{messages} messages of {domains} domains, the largest {largest}: filled in {:.0} s, {} MiB",
             started.elapsed().as_secs_f64(),
@@ -104,10 +108,23 @@ fn bench() {
             let status = ourselves(part, directory.path()).wait();
             assert!(status.expect("our child").success(), "{part}");
         }
+        curve.push(fs::read_to_string(directory.path().join(FIGURES)).expect("the build's"));
         if meanwhile && nth + 1 == days.len() {
             beside_the_milter(directory.path());
         }
     }
+    println!(
+        "\n  {:>9} {:>8} {:>9} {:>8} {:>8} {:>9} {:>8} {:>5}\n{}",
+        "messages",
+        "reports",
+        "rows",
+        "s",
+        "s folded",
+        "ms/report",
+        "us/row",
+        "MiB",
+        curve.concat()
+    );
 }
 
 fn ourselves(part: &str, place: &Path) -> Child {
@@ -122,7 +139,7 @@ fn ourselves(part: &str, place: &Path) -> Child {
 fn beside_the_milter(directory: &Path) {
     for file in ["reports.db", "reports.db-wal", "reports.db-shm"] {
         // The last ones go with their database.
-        _ = std::fs::remove_file(directory.join(file));
+        _ = fs::remove_file(directory.join(file));
     }
     let milter = Milter::start(directory);
     milter.introduce();
@@ -201,7 +218,7 @@ fn write_messages(directory: &Path, file: &Path) {
         })
         .expect("rows");
     let text: String = lines.map(|line| line.expect("a row")).collect();
-    std::fs::write(file, text).expect("writes");
+    fs::write(file, text).expect("writes");
 }
 
 /// The clock of the system: leases are real here.
@@ -279,21 +296,27 @@ fn build(directory: &Path) {
         .expect("builds");
     let (took, looked) = (started.elapsed().as_secs_f64(), looked.as_secs_f64());
     let first = folded.unwrap_or_default().as_secs_f64();
+    let (messages, reports, rows) = (built.messages, built.reports, built.rows);
     println!(
-        "  all: {} reports of {} messages in {} rows, {took:.2} s ({looked:.2} s to look, {first:.2} s till all is folded), \
-         {:.1} s of CPU, {} MiB peak",
-        built.reports,
-        built.messages,
-        built.rows,
+        "  all: {reports} reports of {messages} messages in {rows} rows, {took:.2} s ({looked:.2} s to look, \
+         {first:.2} s till all is folded), {:.1} s of CPU, {} MiB peak",
         cpu_seconds(),
         peak_mib()
     );
+    let of = |seconds: f64, count: u64, unit: f64| seconds * unit / count as f64;
     println!(
         "       {:.1} us a message to look and fold, then {:.2} ms a report, {:.1} us a row",
-        first * 1e6 / built.messages as f64,
-        (took - first) * 1e3 / built.reports as f64,
-        (took - first) * 1e6 / built.rows as f64
+        of(first, messages, 1e6),
+        of(took - first, reports, 1e3),
+        of(took - first, rows, 1e6)
     );
+    let line = format!(
+        "  {messages:>9} {reports:>8} {rows:>9} {took:>8.1} {first:>8.1} {:>9.2} {:>8.1} {:>5}\n",
+        of(took, reports, 1e3),
+        of(took, rows, 1e6),
+        peak_mib()
+    );
+    fs::write(directory.join(FIGURES), line).expect("writes");
 }
 
 /// The report of the largest domain alone.
@@ -318,7 +341,7 @@ fn largest(directory: &Path) {
 
 /// The most memory this process ever had (`VmHWM`).
 fn peak_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
     let kib = line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
     kib.expect("a number") >> 10
@@ -326,7 +349,7 @@ fn peak_mib() -> u64 {
 
 /// User and system time of this process, from clock ticks of 10 ms.
 fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
     let (_, fields) = stat.rsplit_once(')').expect("a command");
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let ticks = |at: usize| fields[at].parse::<u64>().expect("ticks");
