@@ -59,7 +59,7 @@ impl Lookups<'_> {
     /// Many at a time: what is kept for them would else lie between the writers' large buffers, and
     /// memory would come to pieces.
     fn ask<D>(&mut self, builder: &Builder<'_, D>) -> Result<(), BuildError> {
-        if self.awaited.len() > AHEAD / 2 {
+        if self.awaited.len() > AHEAD - AT_A_TIME {
             return Ok(());
         }
         while self.awaited.len() < AHEAD {
@@ -135,3 +135,6 @@ const AT_ONCE: usize = 256;
 /// Domains that are looked up before their turn. So many must get through while one of them waits for dead
 /// servers to answer: some 2,000 a second for 4 s.
 const AHEAD: usize = 8_000;
+
+/// Asked for at a time.
+const AT_A_TIME: usize = 1_000;
