@@ -4,6 +4,7 @@
 use super::SystemClock;
 use crate::config::Config;
 use crate::host::{Follower, PlaceError, Reconciler, TURN, system_zone};
+use crate::milter::Settings;
 use crate::mta::Helper;
 use crate::store::Store;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tracing::error;
 /// Starts both, to end after `stopped`.
 pub fn start(
     config: &Config,
+    settings: &Settings,
     store: &Store,
     stopped: &watch::Receiver<bool>,
 ) -> (Option<JoinHandle<()>>, JoinHandle<()>) {
@@ -21,6 +23,9 @@ pub fn start(
     let mut reconciler = reconciler(config, store);
     if let Some(log) = &follower {
         reconciler = reconciler.listening_to(log);
+    }
+    if settings.policy.can_hold() || settings.rules.can_hold() {
+        reconciler = reconciler.looking_at_first();
     }
     let reconciling = reconciler.run(config.outcome.pace(), stopped.clone());
     let following = follower.map(|follower| tokio::spawn(follower.run(stopped.clone())));

@@ -216,15 +216,15 @@ impl Receiving {
         let store = Store::open(&config.store, SystemClock.now())?;
         // Before the first message can come.
         let rules = StoredRules::read(config.store.path.clone());
-        let decided = self::settings(config, rules.with(config))?;
-        decided_by.send_replace(Arc::new(decided));
+        let decided = Arc::new(self::settings(config, rules.with(config))?);
+        decided_by.send_replace(Arc::clone(&decided));
         let listeners = milter::bind(&config.milter).await?;
         let service = service(settings, resolver.clone(), &store, bounces::start(config));
         let expiry = tokio::spawn(expire(store.clone()));
         let desk = Arc::new(control::desk(config, &store));
         let keepers = holding::start(holding, &desk, stopped);
         let control = control::start(config, control, desk, stopped);
-        let (follower, reconciler) = host::start(config, &store, stopped);
+        let (follower, reconciler) = host::start(config, &decided, &store, stopped);
         let milter = tokio::spawn(milter::run(listeners, service, stopped.clone(), GRACE));
         Ok(Self {
             store,

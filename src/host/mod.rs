@@ -73,3 +73,19 @@ impl std::fmt::Display for LogSource {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_follows_a_short_settle() {
+        for (settle, expected) in [(1, 1), (8, 2), (119, 29), (120, 30), (86_400, 30)] {
+            let settings = OutcomeSettings {
+                log: None,
+                settle: Duration::from_secs(settle),
+            };
+            assert_eq!(settings.pace().as_secs(), expected, "{settle}");
+        }
+    }
+}

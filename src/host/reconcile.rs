@@ -49,8 +49,8 @@ pub struct Reconciler<Q> {
     strangers: HashSet<QueueId>,
     /// Seen on hold in the last scan, and not held by the store.
     appeared: HashSet<VerdictId>,
-    /// Until then the queue is looked at though nothing is held: a crash left answers in doubt.
-    doubtful_until: Option<Timestamp>,
+    /// Until then the queue is looked at though nothing is held: mail may lie there that is in doubt.
+    doubtful_until: Timestamp,
 }
 
 /// What one look at the queue came to.
@@ -91,10 +91,7 @@ impl<Q: HoldView> Reconciler<Q> {
         settle: Duration,
     ) -> Self {
         let settle = i64::try_from(settle.as_micros()).unwrap_or(i64::MAX);
-        let in_doubt = store.unanswered_at_start() > 0;
-        let doubtful_until =
-            in_doubt.then(|| clock.now().plus_micros(settle.saturating_add(DOUBTFUL)));
-        Self {
+        let reconciler = Self {
             queue,
             mta,
             store,
@@ -107,8 +104,20 @@ impl<Q: HoldView> Reconciler<Q> {
             proven: HashSet::new(),
             strangers: HashSet::new(),
             appeared: HashSet::new(),
-            doubtful_until,
+            doubtful_until: Timestamp::from_micros(0),
+        };
+        // A crash left answers in doubt.
+        match reconciler.store.unanswered_at_start() {
+            0 => reconciler,
+            _ => reconciler.looking_at_first(),
         }
+    }
+
+    /// Looks at first though nothing may be held: mail that is in doubt since the last run may lie there.
+    pub fn looking_at_first(mut self) -> Self {
+        let while_after = self.settle.saturating_add(AT_FIRST);
+        self.doubtful_until = self.clock.now().plus_micros(while_after);
+        self
     }
 
     /// What the mail log may tell still is waited for.
@@ -142,8 +151,7 @@ impl<Q: HoldView> Reconciler<Q> {
         let counts = self.read(|reader| reader.held_counts()).await?;
         let now = self.clock.now();
         show(&counts, now);
-        let in_doubt = self.doubtful_until.is_some_and(|until| now < until);
-        if counts.messages == 0 && !in_doubt {
+        if counts.messages == 0 && self.doubtful_until <= now {
             self.missing.end_scan();
             self.proven.clear();
             self.strangers.clear();
@@ -229,6 +237,10 @@ impl<Q: HoldView> Reconciler<Q> {
             let (id, now) = (message.id, self.clock.now());
             let gone = self.missing.see(id, message.since, found, scan.heard, now);
             if let Some(gone) = gone {
+                if gone.state == OutcomeState::Unknown {
+                    let until = now.plus_micros(SECOND_THOUGHTS);
+                    self.doubtful_until = self.doubtful_until.max(until);
+                }
                 let mut outcome = Outcome::new(gone.state, now, OutcomeSource::Queue);
                 outcome.detail = Some(gone.detail);
                 moves.push((id, outcome));
@@ -512,5 +524,8 @@ const MAX_FAILURES: u32 = 10;
 const SHARE: u32 = 10;
 /// For one scan, and between two of them.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Microseconds after `outcome.settle` in which what a crash left in doubt is looked for.
-const DOUBTFUL: i64 = 300_000_000;
+/// Microseconds after `outcome.settle` in which what was in doubt at the start is looked for.
+const AT_FIRST: i64 = 300_000_000;
+/// Microseconds in which mail that seemed to be gone may be seen again: the queue may have been another
+/// MTA's, or not been there for a while.
+const SECOND_THOUGHTS: i64 = 3_600_000_000;

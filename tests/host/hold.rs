@@ -227,10 +227,34 @@ async fn gone_without_a_word_it_is_unknown_in_the_end() {
     assert_eq!(world.turns(3).await, [1, 0, 0]);
     assert_eq!(world.last(first).0, Unknown);
     assert_eq!(world.history(second), [Held, Deleted]);
-    // Nothing is held any more: nobody is asked.
+    // Nothing is held any more: nobody is asked, but for an hour, in which it may be seen again.
     let lists = world.mta.set(|state| state.lists);
+    assert_eq!(world.turns(200).await, [0; 200]);
     assert_eq!(world.turn().await.unwrap(), None);
-    assert_eq!(world.mta.set(|state| state.lists), lists);
+    assert_eq!(world.mta.set(|state| state.lists), lists + 117);
+}
+
+/// The queue of another MTA was looked at, or none, until somebody mended that.
+#[tokio::test]
+async fn what_is_seen_again_is_held_again() {
+    let mut world = World::new();
+    let (first, second) = (world.hold(ID).await, world.hold(OTHER).await);
+    let queue = world.mta.set(|state| std::mem::take(&mut state.mails));
+    assert_eq!(world.turns(5).await, [0, 0, 0, 0, 2]);
+    world.mta.set(|state| state.mails = queue.clone());
+    assert_eq!(world.turns(2).await, [0, 2]);
+    world.mta.set(|state| state.mails.clear());
+    assert_eq!(world.turns(5).await, [0, 0, 0, 0, 2]);
+    // Or he restarted alignd for that.
+    world.restart().await;
+    assert_eq!(world.turns(1).await, [0]);
+    world.reconciler = world.again().looking_at_first();
+    world.mta.set(|state| state.mails = queue);
+    assert_eq!(world.turns(2).await, [0, 2]);
+    for message in [first, second] {
+        let history = world.history(message);
+        assert_eq!(history, [Held, Unknown, Held, Unknown, Held]);
+    }
 }
 
 #[tokio::test]
@@ -464,7 +488,7 @@ async fn a_thousand_held_let_go_and_deleted() {
         world.mta.go(&crate::id(nth), place);
     }
     assert_eq!(world.turns(6).await, [500, 0, 0, 0, 500, 0]);
-    assert_eq!(asked(&world), (7, 1_000 + 500 + 500, 0));
+    assert_eq!(asked(&world), (8, 1_000 + 500 + 500, 0));
     for (nth, id) in held.into_iter().enumerate() {
         let expected = if nth % 2 == 0 { Released } else { Unknown };
         assert_eq!(world.history(id), [Held, expected]);

@@ -217,7 +217,7 @@ fn today(
     let unknown: u64 = total(&reader.count_by(CountBy::Outcome, &unknown)?);
     if unknown > 0 {
         problems.push(Problem {
-            what: format!("what became of {unknown} messages of today is unknown: alignd was stopped or hung up on"),
+            what: format!("what became of {unknown} messages of today is unknown: alignd was stopped or hung up on, or held mail has vanished"),
             next: "alignd messages --outcome unknown; the mail log tells what became of each".to_owned(),
         });
     }
