@@ -1,7 +1,7 @@
 //! Days and windows: the instants at which reports are due, in zones that make it hard. The expected
 //! ones were worked out apart, with Python's zoneinfo.
 
-use alignd::report::period::{Readiness, SendSchedule, SendWindow, fits, moment_within};
+use alignd::report::period::{Readiness, SendSchedule, SendWindow, TimeOfDay, fits, moment_within};
 use alignd::time::{Period, Timestamp, UtcDay};
 use proptest::prelude::*;
 
@@ -419,5 +419,80 @@ proptest! {
             let ready = matches!(before, Readiness::Ready { .. });
             prop_assert!(!ready);
         }
+    }
+}
+
+/// A time of the local day, the zone, now, when it was last and when it is next.
+#[test]
+fn times_of_day_were_and_will_be() {
+    for (time, zone, now, last, next) in [
+        (
+            "08:00",
+            "UTC",
+            "2026-03-01T08:00",
+            "2026-03-01T08:00",
+            "2026-03-02T08:00",
+        ),
+        (
+            "08:00",
+            "UTC",
+            "2026-03-01T07:59",
+            "2026-02-28T08:00",
+            "2026-03-01T08:00",
+        ),
+        (
+            "08:00",
+            "Europe/Berlin",
+            "2026-03-28T12:00",
+            "2026-03-28T07:00",
+            "2026-03-29T06:00",
+        ),
+        (
+            "08:00",
+            "America/New_York",
+            "2026-11-01T12:59",
+            "2026-10-31T12:00",
+            "2026-11-01T13:00",
+        ),
+        // Left out: the first minute behind the gap.
+        (
+            "02:30",
+            "Europe/Berlin",
+            "2026-03-29T01:00",
+            "2026-03-29T01:00",
+            "2026-03-30T00:30",
+        ),
+        // Twice: the first.
+        (
+            "02:30",
+            "Europe/Berlin",
+            "2026-10-25T01:45",
+            "2026-10-25T00:30",
+            "2026-10-26T01:30",
+        ),
+        // Midnight in a zone whose clocks change at midnight.
+        (
+            "00:00",
+            "America/Santiago",
+            "2026-09-06T03:59",
+            "2026-09-05T04:00",
+            "2026-09-06T04:00",
+        ),
+        // A day that Samoa left out.
+        (
+            "08:00",
+            "Pacific/Apia",
+            "2011-12-30T09:59",
+            "2011-12-29T18:00",
+            "2011-12-30T10:00",
+        ),
+    ] {
+        let (at_time, zone) = (TimeOfDay::parse(time).unwrap(), zone.parse().unwrap());
+        assert_eq!(at_time.to_string(), time);
+        let found = (at_time.last(at(now), zone), at_time.next(at(now), zone));
+        assert_eq!(found, (at(last), at(next)), "{time} {zone} {now}");
+    }
+    for wrong in ["", "8:00", "24:00", "08:60", "08", "08:00:00", "-1:00"] {
+        assert_eq!(TimeOfDay::parse(wrong), None, "{wrong}");
     }
 }

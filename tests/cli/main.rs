@@ -2,6 +2,7 @@
 
 mod check;
 mod config;
+mod digest;
 mod exception;
 mod golden;
 mod help;

@@ -10,7 +10,7 @@ use alignd::time::{Clock, Timestamp};
 use std::sync::Arc;
 
 /// Three held messages, of a.example, b.example and a.example, the first two days old, an accepted one and a released one.
-fn held() -> Place {
+pub fn held() -> Place {
     let place = Place::new();
     let settings = StoreSettings {
         path: place.path("store"),

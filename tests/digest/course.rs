@@ -1,6 +1,6 @@
 //! When a digest is sent, and how often.
 
-use crate::{House, LATER, NEVER, WELL};
+use crate::{HANGS_UP, House, LATER, NEVER, WELL};
 use alignd::schedule::DigestTurn::{Failed, NotDue, NothingToSay, Sent};
 
 /// 08:00 in Berlin is 07:00 UTC in winter.
@@ -98,7 +98,7 @@ async fn what_the_mail_server_does_not_take_is_tried_again() {
 async fn a_lost_answer_repeats_the_message_id() {
     let mut house = House::new(None);
     house.hold("a.example", "2026-03-01T12:00").await;
-    house.answers(LATER);
+    house.answers(HANGS_UP);
     assert_eq!(house.digest("2026-03-02T07:00").await, Failed);
     house.restart().await;
     house.answers(WELL);

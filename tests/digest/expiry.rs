@@ -1,6 +1,6 @@
 //! What is deleted: announced, a day ago, and for long enough.
 
-use crate::{House, LATER, WELL, at};
+use crate::{HUSHES, House, LATER, WELL, at};
 use alignd::schedule::DigestTurn::{Failed, NotDue, Sent};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,4 +158,24 @@ async fn many_go_in_rounds() {
     }
     println!("expiry: 301 of 301 deleted, in rounds of {rounds:?}");
     assert_eq!(rounds, [100, 100, 100, 1]);
+}
+
+/// Digests and deletions don't wait for each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_that_says_nothing_keeps_nothing() {
+    let mut house = House::new(Some("1d"));
+    house.hold("a.example", "2026-02-01T12:00").await;
+    assert_eq!(house.digest("2026-03-02T07:00").await, Sent);
+    house.answers(HUSHES);
+    house.set_clock("2026-03-03T07:00");
+    let (digests, expiring, server) = (&mut house.digests, &mut house.expiring, &house.server);
+    tokio::select! {
+        turn = digests.turn() => panic!("the server said nothing: {turn:?}"),
+        deleted = async {
+            while server.connections() < 2 {
+                tokio::task::yield_now().await;
+            }
+            expiring.round().await.deleted
+        } => assert_eq!(deleted, 1),
+    }
 }

@@ -9,6 +9,7 @@ mod smtp_server;
 mod course;
 mod expiry;
 mod hold_queue;
+mod trial;
 mod words;
 
 use alignd::deliver::{DeliverySettings, Server, TlsMode};
@@ -58,6 +59,8 @@ struct House {
 const WELL: u8 = 0;
 const LATER: u8 = 1;
 const NEVER: u8 = 2;
+const HANGS_UP: u8 = 3;
+const HUSHES: u8 = 4;
 
 impl House {
     /// In Berlin, digests at 08:00.
@@ -69,6 +72,8 @@ impl House {
         let told = Arc::clone(&answer);
         let server = SmtpServer::start(move |step| match (step, told.load(Ordering::SeqCst)) {
             (Step::Content(_), LATER) => Does::Says("451 4.3.0 later"),
+            (Step::Content(_), HANGS_UP) => Does::HangsUp,
+            (Step::Greeting, HUSHES) => Does::Hushes,
             (Step::Rcpt(_), NEVER) => Does::Says("550 5.1.1 nobody here"),
             _ => Does::Well,
         });
