@@ -58,10 +58,16 @@ local function tell(task)
   if not outcome or not queue_id or queue_id == '' or queue_id == 'undef' then
     return
   end
+  -- Queue ids are used again: with the Message-ID, if it has one, no other message can be meant.
+  local message_id = task:get_message_id()
+  if message_id == 'undef' or message_id == '' then
+    message_id = nil
+  end
   local line = ucl.to_format({
     v = 1,
     request = 'outcome',
     queue_id = queue_id,
+    message_id = message_id,
     outcome = outcome,
     reason = reason(task, action),
   }, 'json-compact') .. '\n'

@@ -45,6 +45,8 @@ pub struct Reconciler<Q> {
     missing: Missing,
     /// Held under an id whose mail seems to be younger, and ours by its header.
     proven: HashSet<VerdictId>,
+    /// Another filter said that it holds them, and they lay here: if they hadn't, it has a quarantine of its own.
+    told_here: HashSet<VerdictId>,
     /// On hold, and none of ours.
     strangers: HashSet<QueueId>,
     /// Seen on hold in the last scan, and not held by the store.
@@ -102,6 +104,7 @@ impl<Q: HoldView> Reconciler<Q> {
             listed_in: Duration::ZERO,
             missing: Missing::new(settle),
             proven: HashSet::new(),
+            told_here: HashSet::new(),
             strangers: HashSet::new(),
             appeared: HashSet::new(),
             doubtful_until: Timestamp::from_micros(0),
@@ -154,6 +157,7 @@ impl<Q: HoldView> Reconciler<Q> {
         if counts.messages == 0 && self.doubtful_until <= now {
             self.missing.end_scan();
             self.proven.clear();
+            self.told_here.clear();
             self.strangers.clear();
             self.appeared.clear();
             return Ok(None);
@@ -180,18 +184,21 @@ impl<Q: HoldView> Reconciler<Q> {
             listing,
         };
         let mut filter = HeldFilter::default();
-        let mut proven = HashSet::new();
+        let (mut proven, mut told_here) = (HashSet::new(), HashSet::new());
         loop {
             let page = filter.clone();
             let page = self.read(move |reader| reader.held(&page)).await?;
             let Some(last) = page.last() else { break };
             filter.beyond = Some(last.id);
             self.compare(&page, &mut scan).await?;
-            let held = page.iter().map(|message| message.id);
-            proven.extend(held.filter(|id| self.proven.contains(id)));
+            for message in &page {
+                proven.extend(self.proven.take(&message.id));
+                told_here.extend(self.told_here.take(&message.id));
+            }
         }
         self.missing.end_scan();
         self.proven = proven;
+        self.told_here = told_here;
         self.meet_guests(&mut scan).await?;
         match scan.problem {
             Some(problem) => Err(ReconcileError::Helper(problem)),
@@ -221,8 +228,13 @@ impl<Q: HoldView> Reconciler<Q> {
                 !is_after(*arrived, message.received) || self.proven.contains(&message.id)
             });
             if is_there {
+                if message.told {
+                    self.told_here.insert(message.id);
+                }
                 scan.claimed.insert(queue_id);
                 seen.push((message, Found::Held));
+            } else if message.told && !self.told_here.contains(&message.id) {
+                continue;
             } else if !self.missing.is_due(message.id, self.clock.now()) {
                 continue;
             } else if listed.is_none() {

@@ -48,7 +48,10 @@ pub fn gather(
     let counts = reader.held_counts().map_err(QuarantineError::Read)?;
     let sent = last.and_then(|mark| mark.sent);
     let mut tally = Tally::new(sent, terms.expire_after, now);
-    let mut page = HeldFilter::default();
+    let mut page = HeldFilter {
+        untold: true,
+        ..HeldFilter::default()
+    };
     while tally.messages < MOST {
         let found = reader.held(&page).map_err(QuarantineError::Read)?;
         let Some(last) = found.last() else { break };

@@ -52,6 +52,7 @@ pub fn expired(
     let filter = HeldFilter {
         held_before: before(micros(after)),
         announced_before: before(NOTICE),
+        untold: true,
         beyond,
         ..HeldFilter::default()
     };

@@ -81,6 +81,8 @@ pub struct HeldFilter {
     pub held_before: Option<Timestamp>,
     /// Only what a digest that the mail server took before this point announced to be deleted.
     pub announced_before: Option<Timestamp>,
+    /// Not what another filter said that it holds: that isn't ours to delete or to remind of.
+    pub untold: bool,
     pub newest_first: bool,
     /// Only what comes behind this one: the next page of a listing.
     pub beyond: Option<VerdictId>,
@@ -106,6 +108,8 @@ pub struct HeldMessage {
     pub size: u64,
     /// When the mail server took the digest that says that it is to be deleted.
     pub announced: Option<Timestamp>,
+    /// Another filter or a person said so: it may lie in a quarantine of theirs.
+    pub told: bool,
 }
 
 /// What is held, for `status` and metrics.

@@ -7,7 +7,7 @@ use alignd::host::{ReconcileError, Reconciler, Scanned};
 use alignd::mta::{HelperError, MtaKind, Place};
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
 use alignd::site_key::SiteKey;
-use alignd::store::{Change, Intent, Reader, Store, StoreSettings};
+use alignd::store::{Change, HeldFilter, Intent, Reader, Store, StoreSettings};
 use alignd::time::Timestamp;
 use alignd::verdict::VerdictId;
 use alignd::verdict::header::{Marks, VERDICT_HEADER, VerdictHeader};
@@ -548,4 +548,37 @@ async fn trouble_is_told_when_it_begins_and_when_it_ends() {
     assert_eq!(told("the hold queue cannot be looked at"), 1, "{log}");
     assert_eq!(told("the hold queue can be looked at again"), 1, "{log}");
     assert_eq!(told("nobody there"), 1, "{log}");
+}
+
+#[tokio::test]
+async fn what_another_filter_keeps_itself_is_left_alone() {
+    let mut world = World::new();
+    let (kept, here) = (world.record(ID, 0).await, world.record(OTHER, 0).await);
+    world.mta.put(OTHER, Place::Held, -1, plain(2));
+    for id in [kept, here] {
+        world.answer(id, Accepted, 0).await;
+        let at = Timestamp::from_seconds(RECEIVED + 1);
+        let mut outcome = Outcome::new(Held, at, OutcomeSource::Operator);
+        outcome.by = Some("amavis".to_owned());
+        let told = Change::Outcome {
+            verdict: id,
+            outcome,
+        };
+        world.store.change(vec![told]).await.unwrap();
+    }
+    assert_eq!(world.turns(2).await, [0, 0]);
+    world.mta.go(OTHER, deferred());
+    assert_eq!(world.turns(6).await, [1, 0, 0, 0, 0, 0]);
+    assert_eq!(world.history(kept), [Accepted, Held]);
+    assert_eq!(world.history(here), [Accepted, Held, Released]);
+    // Nor is it ours to delete or to remind of.
+    let ours = HeldFilter {
+        untold: true,
+        ..HeldFilter::default()
+    };
+    assert_eq!(
+        world.reader().held(&HeldFilter::default()).unwrap().len(),
+        1
+    );
+    assert_eq!(world.reader().held(&ours).unwrap(), []);
 }

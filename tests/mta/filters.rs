@@ -1,6 +1,8 @@
-//! Filters behind alignd that say themselves what they did: Rspamd with the hook of contrib/.
+//! Filters behind alignd that say themselves what they did: Rspamd and amavis with the hooks of contrib/.
 
+use crate::amavis::{self, Amavis};
 use crate::house::{Chain, House, Kind, Plan};
+use crate::loopback;
 use crate::mta::OTHER;
 use crate::rspamd::{self, Rspamd};
 use crate::wait;
@@ -8,46 +10,83 @@ use crate::world::SENDER;
 use serde_json::Value;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use tempfile::TempDir;
 
-/// A house with Rspamd as its second milter, and no mail log to learn from.
-struct Filtered {
+/// A house with a filter behind alignd, and no mail log to learn from.
+struct Filtered<F> {
     // Dropped in this order.
-    rspamd: Rspamd,
+    filter: F,
     house: House,
     _home: TempDir,
 }
 
-impl Filtered {
+impl Filtered<Rspamd> {
     /// `users`: who may tell outcomes.
     fn open(users: &str) -> Self {
-        let home = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir()
-            .expect("there is room");
+        let home = home();
         let control = home.path().join("control.sock");
         let house = House::open(&Plan {
             chain: Chain::BeforeAnother,
             alignd: &[
-                (
-                    "control.socket",
-                    &format!("{:?}", control.display().to_string()),
-                ),
+                ("control.socket", &quoted(&control)),
                 ("control.outcome_users", users),
             ],
             ..Plan::of(Kind::Postfix)
         });
         let rspamd = Rspamd::start(&house.mta.sockets().join(OTHER), &control);
         Self {
-            rspamd,
+            filter: rspamd,
             house,
             _home: home,
         }
     }
+}
 
+impl Filtered<Amavis> {
+    /// As its content filter, that gives mail back to a service without milters.
+    fn open() -> Self {
+        let home = home();
+        let control = home.path().join("control.sock");
+        let (filter, back) = (loopback::free_address(), loopback::free_address());
+        let master_cf = format!(
+            "amavis unix - - n - 2 smtp -o smtp_send_xforward_command=yes
+{back} inet n - n - - smtpd -o content_filter= -o smtpd_milters= -o mynetworks=127.0.0.0/8
+"
+        );
+        let house = House::open(&Plan {
+            alignd: &[
+                ("control.socket", &quoted(&control)),
+                ("control.outcome_users", &format!("[{:?}]", amavis::USER)),
+            ],
+            main_cf: &format!(
+                "content_filter = amavis:[{}]:{}",
+                filter.ip(),
+                filter.port()
+            ),
+            master_cf: &master_cf,
+            ..Plan::of(Kind::Postfix)
+        });
+        let amavis = Amavis::start(filter, back, &control);
+        Self {
+            filter: amavis,
+            house,
+            _home: home,
+        }
+    }
+}
+
+impl<F> Filtered<F> {
     /// Sends a message with this subject and looks what it was answered, and for its verdict.
     fn send(&self, subject: &str) -> (u16, String) {
-        let mail = format!("From: <a@sender.example>\r\nSubject: {subject}\r\n\r\nbody\r\n");
+        self.post(&format!(
+            "Date: Mon, 23 Nov 2026 09:00:00 +0000\r\nMessage-ID: <1@sender.example>\r\nSubject: {subject}\r\n\r\nbody\r\n"
+        ))
+    }
+
+    /// The same with all that comes after From.
+    fn post(&self, rest: &str) -> (u16, String) {
+        let mail = format!("From: <a@sender.example>\r\n{rest}");
         let answer = self
             .house
             .send(&SENDER, "<a@sender.example>", mail.as_bytes());
@@ -78,9 +117,21 @@ impl Filtered {
     }
 }
 
+/// Where the filter's user gets to the control socket.
+fn home() -> TempDir {
+    tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir()
+        .expect("there is room")
+}
+
+fn quoted(path: &Path) -> String {
+    format!("{:?}", path.display().to_string())
+}
+
 #[test]
 fn rspamd_tells_what_it_does_not_let_pass() {
-    let filtered = Filtered::open(&format!("[{:?}]", rspamd::USER));
+    let filtered = Filtered::<Rspamd>::open(&format!("[{:?}]", rspamd::USER));
     for (subject, code, outcome, reason) in [
         (
             "pills",
@@ -113,6 +164,8 @@ fn rspamd_tells_what_it_does_not_let_pass() {
         assert_eq!(last["detail"], reason, "{subject}");
         assert_eq!(last["by"], rspamd::USER, "{subject}");
     }
+    let (_, id) = filtered.post("Subject: pills without an id\r\n\r\nbody\r\n");
+    filtered.becomes(&id, &["answering", "accepted", "refused_later"]);
     let (answered, id) = filtered.send("hello");
     assert_eq!(answered, 250);
     filtered.becomes(&id, &["answering", "accepted"]);
@@ -120,15 +173,47 @@ fn rspamd_tells_what_it_does_not_let_pass() {
 
 #[test]
 fn a_filter_that_nobody_named_changes_nothing() {
-    let filtered = Filtered::open("[]");
+    let filtered = Filtered::<Rspamd>::open("[]");
     let (answered, id) = filtered.send("pills");
     assert_eq!(answered, 554);
     wait::until("Rspamd says what may be wrong", || {
         filtered
-            .rspamd
+            .filter
             .log()
             .contains("control.outcome_users")
             .then_some(())
     });
     filtered.becomes(&id, &["answering", "accepted"]);
 }
+
+#[test]
+fn amavis_tells_what_nobody_gets() {
+    let filtered = Filtered::<Amavis>::open();
+    for (mail, outcome, reason) in [
+        (
+            "Subject: no date\r\n\r\nhello\r\n",
+            "refused_later",
+            "amavis: bad header, ",
+        ),
+        (TOOL, "held", "amavis: banned file, quarantined, "),
+    ] {
+        let (answered, id) = filtered.post(mail);
+        assert_eq!(answered, 250, "{mail}");
+        let last = filtered.becomes(&id, &["answering", "accepted", outcome]);
+        let detail = last["detail"].as_str().expect("a reason");
+        assert!(detail.starts_with(reason), "{detail}");
+        assert_eq!(last["by"], amavis::USER, "{mail}");
+    }
+    let (_, id) = filtered.send("hello");
+    let mails = wait::until("the mail to arrive", || {
+        let mails = filtered.house.mta.mailbox();
+        (!mails.is_empty()).then_some(mails)
+    });
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].fields("Subject"), ["hello"]);
+    filtered.becomes(&id, &["answering", "accepted"]);
+}
+
+/// With what amavis is told to quarantine.
+const TOOL: &str = "Date: Mon, 23 Nov 2026 09:00:00 +0000\r\nSubject: tool\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream; name=\"tool.exe\"\r\n\
+    Content-Disposition: attachment; filename=\"tool.exe\"\r\nContent-Transfer-Encoding: base64\r\n\r\nTVqQAAMAAAAEAAAA\r\n";

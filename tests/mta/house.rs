@@ -60,6 +60,8 @@ pub struct Plan<'a> {
     pub jail: Jail,
     /// Further lines for Postfix.
     pub main_cf: &'a str,
+    /// Further services for Postfix.
+    pub master_cf: &'a str,
     /// Further lines for Sendmail.
     pub mc: &'a str,
 }
@@ -88,6 +90,7 @@ impl Plan<'_> {
             user: None,
             jail: Jail::Open,
             main_cf: "",
+            master_cf: "",
             mc: "",
         }
     }
@@ -100,11 +103,14 @@ impl Plan<'_> {
             Chain::Unsaid => &[],
         };
         match self.mta {
-            Kind::Postfix => Box::new(Postfix::start(&postfix::Setup {
-                milters,
-                jail: self.jail,
-                main_cf: self.main_cf,
-            })),
+            Kind::Postfix => {
+                let setup = postfix::Setup {
+                    milters,
+                    jail: self.jail,
+                    main_cf: self.main_cf,
+                };
+                Box::new(Postfix::start_with(&setup, self.master_cf))
+            }
             Kind::Sendmail => Box::new(Sendmail::start(&sendmail::Setup {
                 milters,
                 clients: &world::CLIENTS,

@@ -35,6 +35,8 @@ mod world;
 mod accounts;
 #[path = "../support/alignd.rs"]
 mod alignd;
+#[path = "../support/amavis.rs"]
+mod amavis;
 #[path = "../support/aside.rs"]
 mod aside;
 #[path = "../support/dkim_signer.rs"]

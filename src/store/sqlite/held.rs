@@ -28,13 +28,15 @@ impl Reader {
                  AND (?2 IS NULL OR v.header_from = (SELECT id FROM name WHERE name = ?2))
                  AND (?3 IS NULL OR held.at < ?3)
                  AND (?4 IS NULL OR a.announced < ?4)
-             ORDER BY a.verdict {order} LIMIT ?5"
+                 AND (?5 = 0 OR held.source <> 'operator')
+             ORDER BY a.verdict {order} LIMIT ?6"
         );
         let values = params![
             filter.beyond.as_ref().map(VerdictId::as_bytes),
             filter.author_domain.as_ref().map(|domain| domain.as_str()),
             filter.held_before.map(Timestamp::micros),
             filter.announced_before.map(Timestamp::micros),
+            filter.untold,
             filter.limit.unwrap_or(PAGE).min(PAGE),
         ];
         self.rows(&sql, values, message)
@@ -77,7 +79,7 @@ impl Reader {
 }
 
 const SELECT: &str = "
-    SELECT v.id, v.received, held.at, v.queue_id, a.announced, e.cause, tos.text AS envelope_to,
+    SELECT v.id, v.received, held.at, held.source = 'operator' AS told, v.queue_id, a.announced, e.cause, tos.text AS envelope_to,
         (SELECT name FROM name WHERE id = v.header_from) AS header_from,
         (SELECT name FROM name WHERE id = v.envelope_from) AS envelope_from,
         d.document ->> '$.message.size' AS size
@@ -103,6 +105,7 @@ fn message(row: &Row<'_>) -> Result<HeldMessage, Trouble> {
         announced: row
             .get::<_, Option<i64>>("announced")?
             .map(Timestamp::from_micros),
+        told: row.get("told")?,
     })
 }
 
