@@ -1,4 +1,4 @@
-//! A thousand held mails on the real Postfix: listed, one of them released, all the others expired.
+//! A thousand held mails on the real Postfix: listed, one of them released, all the others expired; let go by hand.
 
 use crate::house::Kind;
 use crate::release::Kept;
@@ -85,4 +85,23 @@ fn a_thousand_held_are_listed_one_is_released_and_the_others_expire() {
     assert_eq!(left.count(), 0);
     kept.house.mta.run_queue();
     assert_eq!(kept.house.mta.mailbox().len(), 1);
+}
+
+#[test]
+fn a_thousand_let_go_by_hand_are_released() {
+    let kept = Kept::open_with(Kind::Postfix, &[("outcome.settle", "\"8s\"")]);
+    hold(&kept);
+    wait::until("all are listed", || {
+        (kept.listed().len() == HELD).then_some(())
+    });
+    kept.house.mta.let_go("ALL");
+    let begun = Instant::now();
+    wait::until("none is listed", || kept.listed().is_empty().then_some(()));
+    println!("{HELD} let go by hand, known after {:?}", begun.elapsed());
+    let counted = ["messages", "--count-by", "outcome", "--format", "csv"];
+    let counted = kept.house.alignd.run(&counted);
+    assert!(
+        counted.lines().any(|line| line == "released,1000"),
+        "{counted}"
+    );
 }
