@@ -66,6 +66,14 @@ fn by_the_setting_only_what_was_announced_goes() {
     announce(&place, 23);
     check(0, "1 more: deleted a day after the digest");
     announce(&place, 25);
+    let page = place.run(&["status"]).out;
+    for says in [
+        "  digest        none yet, to postmaster@a.example\n",
+        "  to be deleted 3 messages, as announced\n",
+        "no digest has told of what is held since 20",
+    ] {
+        assert!(page.contains(says), "{says}: {page}");
+    }
     check(1, "1 message would be deleted: say --yes");
     let ran = place.run(&["quarantine", "expire", "--yes"]);
     assert_eq!(ran.code, 3, "{}", ran.err);

@@ -1,6 +1,8 @@
 //! The daily digest and what it announces, over a real store, with an SMTP server that misbehaves on demand and an
 //! MTA in memory: what is sent on which day, what is deleted when, and what a restart changes about it.
 
+#[path = "../support/dkim.rs"]
+mod dkim;
 #[path = "../support/plain_verdict.rs"]
 mod plain_verdict;
 #[path = "../support/smtp_server.rs"]
@@ -9,6 +11,7 @@ mod smtp_server;
 mod course;
 mod expiry;
 mod hold_queue;
+mod signing;
 mod trial;
 mod words;
 

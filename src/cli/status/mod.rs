@@ -1,5 +1,6 @@
 //! `alignd status`: one screen for a person, with what is wrong and the next step.
 
+mod held;
 mod reports;
 
 use super::config::{Subject, look};
@@ -12,7 +13,7 @@ use crate::config::{Config, Loaded};
 use crate::host::LogPlace;
 use crate::milter::SocketSpec;
 use crate::outcome::OutcomeState;
-use crate::store::{Count, CountBy, Filter, HeldCounts, OpenError, Reader, StoreStats};
+use crate::store::{Count, CountBy, Filter, OpenError, Reader, StoreStats};
 use crate::time::{Timestamp, UtcDay};
 use clap::Args;
 use nix::sys::statvfs::statvfs;
@@ -42,7 +43,7 @@ pub fn run(_: &Arguments, file: Option<&Path>) -> Outcome {
     match &reader {
         Ok(reader) => {
             store(reader, &loaded.config, &mut problems, &mut page)?;
-            held(reader, &loaded.config, &mut page)?;
+            held::held(reader, &loaded.config, now(), &mut problems, &mut page)?;
             today(reader, &loaded.config, now(), &mut problems, &mut page)?;
         }
         Err(error) => problems.push(Problem {
@@ -167,26 +168,6 @@ fn store(
         }
     }
     Ok(())
-}
-
-/// What waits in the MTA's hold queue for somebody, where anything can.
-fn held(reader: &Reader, config: &Config, page: &mut Page<'_>) -> Result<(), Failure> {
-    let HeldCounts { messages, since } = reader.held_counts()?;
-    match since {
-        Some(since) => {
-            let (word, oldest) = match messages {
-                1 => ("message", ""),
-                _ => ("messages", "the oldest "),
-            };
-            let text = format!("{messages} {word}, {oldest}since {since}");
-            page.toned("held", &text, Tone::Doubtful)?;
-            page.more("alignd quarantine list says what it is, and how to go on")
-        }
-        None if config.policy.can_hold() || config.rules([]).can_hold() => {
-            page.item("held", "nothing")
-        }
-        None => Ok(()),
-    }
 }
 
 fn today(
