@@ -11,10 +11,13 @@ use crate::daemon::SystemClock;
 use crate::local_socket::Peer;
 use crate::mta::Helper;
 use crate::quarantine::QuarantineError;
-use crate::store::Store;
+use crate::store::{OpenError, Store};
 use crate::time::Clock;
 use serde_json::{Map, Value};
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
 
 /// Has it done, and hands what there is to tell to `show`. A refusal that the operator can't help by
 /// other words is no failure but a no.
@@ -49,15 +52,35 @@ pub fn each(
     mut take: impl FnMut(Answer) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let person = behind_sudo();
+    let mut patience = TRIES;
     let mut waiting = requests.into_iter();
     while let Some(request) = waiting.next() {
-        match asked(config, &request, &person)? {
-            Some(answer) => take(answer)?,
-            None => {
-                let left = std::iter::once(request).chain(waiting);
-                return here(config, left, person.as_deref(), take);
+        let answer = loop {
+            if let Some(answer) = asked(config, &request, &person)? {
+                break answer;
             }
-        }
+            // Creates and migrates nothing.
+            drop(stored::open(config)?);
+            match Here::open(config) {
+                Ok(here) => {
+                    let left = std::iter::once(request).chain(waiting);
+                    return here.serve(left, person.as_deref(), take);
+                }
+                // A daemon that begins or ends just now has the store, and no socket.
+                Err(HereError::Store(OpenError::InUse { .. }))
+                    if config.control.socket.is_some() && patience > 0 =>
+                {
+                    patience -= 1;
+                    std::thread::sleep(PAUSE);
+                }
+                Err(HereError::Store(error)) => return Err(error.into()),
+                Err(HereError::Threads(error)) => {
+                    let problem = format!("the system refuses threads: {error}");
+                    return Err(Failure::Internal(problem));
+                }
+            }
+        };
+        take(answer)?;
     }
     Ok(())
 }
@@ -102,43 +125,66 @@ pub fn refused(refusal: &Refusal) -> Outcome {
     }
 }
 
-/// Opens the store itself; only a user whom the file rights let do that.
-fn here(
-    config: &Config,
-    requests: impl Iterator<Item = Request>,
-    person: Option<&str>,
-    mut take: impl FnMut(Answer) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    // Creates and migrates nothing.
-    drop(stored::open(config)?);
-    let now = SystemClock.now();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Internal(format!("the system refuses threads: {error}")))?;
-    runtime.block_on(async {
-        let store = Store::open(&config.store, now)?;
-        eprintln!("alignd: no daemon runs; done in the store itself");
+/// The store in our own hands; only a user whom the file rights let do that.
+struct Here {
+    runtime: Runtime,
+    store: Store,
+    desk: Desk<Helper>,
+}
+
+enum HereError {
+    Threads(io::Error),
+    Store(OpenError),
+}
+
+impl Here {
+    fn open(config: &Config) -> Result<Self, HereError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(HereError::Threads)?;
+        let store = Store::open(&config.store, SystemClock.now()).map_err(HereError::Store)?;
         let queue = Helper::new(&config.quarantine.queue.helper_socket);
         let directory = config.store.path.clone();
         let desk = Desk::new(queue, store.clone(), directory, Arc::new(SystemClock));
+        Ok(Self {
+            runtime,
+            store,
+            desk,
+        })
+    }
+
+    fn serve(
+        self,
+        requests: impl Iterator<Item = Request>,
+        person: Option<&str>,
+        mut take: impl FnMut(Answer) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        eprintln!("alignd: no daemon runs; done in the store itself");
         let caller = Caller {
             who: Peer::ourselves().name(),
             rank: Rank::Operator,
         };
         let caller = caller.on_behalf_of(person);
-        let mut result = Ok(());
-        for request in requests {
-            result = take(control::answer(request, &caller, &desk).await);
-            if result.is_err() {
-                break;
+        let Self {
+            runtime,
+            store,
+            desk,
+        } = self;
+        runtime.block_on(async {
+            let mut result = Ok(());
+            for request in requests {
+                result = take(control::answer(request, &caller, &desk).await);
+                if result.is_err() {
+                    break;
+                }
             }
-        }
-        drop(desk);
-        store.close().await;
-        result
-    })
+            drop(desk);
+            store.close().await;
+            result
+        })
+    }
 }
 
 /// Who called `sudo`, if that is how we came to be root.
@@ -147,3 +193,7 @@ fn behind_sudo() -> Option<String> {
     let person = std::env::var("SUDO_USER").ok();
     person.filter(|person| is_root && person != "root")
 }
+
+/// For a daemon that begins or ends: 5 s.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(100);

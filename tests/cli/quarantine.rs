@@ -202,3 +202,30 @@ fn an_exception_can_be_made_after_the_release() {
         "{told}"
     );
 }
+
+/// A daemon that begins has the store before it has a socket, and one that ends has it for longer.
+#[test]
+fn a_store_that_is_in_use_for_a_moment_is_waited_for() {
+    let place = held();
+    let settings = StoreSettings {
+        path: place.path("store"),
+        ..StoreSettings::default()
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let now = alignd::daemon::SystemClock.now();
+    let store = runtime.block_on(async { Store::open(&settings, now).expect("a store") });
+    let release = ["quarantine", "release", "4jXW5m5GBtz1Stg4"];
+    let refused = place.run(&release);
+    assert_eq!(refused.code, 3, "{}", refused.err);
+    assert!(
+        refused.err.contains("in use by another alignd"),
+        "{}",
+        refused.err
+    );
+    let ran = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| place.run(&release));
+        runtime.block_on(store.close());
+        asking.join().expect("no panic")
+    });
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}
