@@ -233,9 +233,9 @@ impl<Q: HoldView> Reconciler<Q> {
                 }
                 scan.claimed.insert(queue_id);
                 seen.push((message, Found::Held));
-            } else if message.told && !self.told_here.contains(&message.id) {
-                continue;
-            } else if !self.missing.is_due(message.id, self.clock.now()) {
+            } else if self.is_elsewhere(message)
+                || !self.missing.is_due(message.id, self.clock.now())
+            {
                 continue;
             } else if listed.is_none() {
                 absent.push((message, queue_id));
@@ -259,6 +259,11 @@ impl<Q: HoldView> Reconciler<Q> {
             }
         }
         self.make(moves, scan).await
+    }
+
+    /// In a quarantine of the filter that said so.
+    fn is_elsewhere(&self, message: &HeldMessage) -> bool {
+        message.told && !self.told_here.contains(&message.id)
     }
 
     fn heard(&self) -> Timestamp {
