@@ -175,8 +175,11 @@ async fn commands_get_the_id_and_fixed_words() {
     let helper = Helper::new(&house.socket());
     helper.delete(&id).await.expect("it is counted");
     helper.release(&id).await.expect("it is counted");
-    let expected = "postcat -eq ID\npostsuper -d ID hold\n\
-                    postcat -eq ID\npostconf -xh maximal_queue_lifetime\npostsuper -H ID hold\npostqueue -i ID\npostcat -eq ID\n";
+    let look = "postconf -xh queue_directory\npostcat -eq ID\n";
+    let expected = format!(
+        "{look}postsuper -d ID hold\n\
+         postcat -eq ID\npostconf -xh maximal_queue_lifetime\npostsuper -H ID hold\npostqueue -i ID\n{look}"
+    );
     assert_eq!(house.called(), expected.replace("ID", id.as_str()));
 }
 
@@ -251,7 +254,8 @@ async fn commands_that_say_nothing_are_not_believed() {
     assert_eq!(helper.release(&id).await, Err(expected("-H")));
     let house = House::open(
         MtaKind::Postfix,
-        "echo 'postcat: fatal: open queue file: No such file or directory' >&2; exit 1",
+        "case $0 in */postconf) echo /nowhere;; \
+         *) echo 'postcat: fatal: open queue file: No such file or directory' >&2; exit 1;; esac",
     );
     let helper = Helper::new(&house.socket());
     assert_eq!(
