@@ -192,8 +192,9 @@ impl<Q: HoldView> Reconciler<Q> {
             filter.beyond = Some(last.id);
             self.compare(&page, &mut scan).await?;
             for message in &page {
-                proven.extend(self.proven.take(&message.id));
-                told_here.extend(self.told_here.take(&message.id));
+                // A scan that is broken off forgets nothing.
+                proven.extend(self.proven.get(&message.id));
+                told_here.extend(self.told_here.get(&message.id));
             }
         }
         self.missing.end_scan();
@@ -244,21 +245,27 @@ impl<Q: HoldView> Reconciler<Q> {
             }
         }
         self.look_for(absent, &mut seen).await?;
+        let moves = self.conclude(seen, scan.heard);
+        self.make(moves, scan).await
+    }
+
+    /// What follows from where they were found.
+    fn conclude(&mut self, seen: Vec<(&HeldMessage, Found)>, heard: Timestamp) -> Moves {
         let mut moves = Moves::new();
         for (message, found) in seen {
             let (id, now) = (message.id, self.clock.now());
-            let gone = self.missing.see(id, message.since, found, scan.heard, now);
-            if let Some(gone) = gone {
-                if gone.state == OutcomeState::Unknown {
-                    let until = now.plus_micros(SECOND_THOUGHTS);
-                    self.doubtful_until = self.doubtful_until.max(until);
-                }
-                let mut outcome = Outcome::new(gone.state, now, OutcomeSource::Queue);
-                outcome.detail = Some(gone.detail);
-                moves.push((id, outcome));
+            let Some(gone) = self.missing.see(id, message.since, found, heard, now) else {
+                continue;
+            };
+            if gone.state == OutcomeState::Unknown {
+                let until = now.plus_micros(SECOND_THOUGHTS);
+                self.doubtful_until = self.doubtful_until.max(until);
             }
+            let mut outcome = Outcome::new(gone.state, now, OutcomeSource::Queue);
+            outcome.detail = Some(gone.detail);
+            moves.push((id, outcome));
         }
-        self.make(moves, scan).await
+        moves
     }
 
     /// In a quarantine of the filter that said so.

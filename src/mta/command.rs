@@ -171,18 +171,8 @@ impl Commands {
             late
         });
         let last_words = self.last_words;
-        let words = child.stderr.take().map(|from| {
-            thread::spawn(move || {
-                let mut from = BufReader::new(from);
-                let words = words(&mut from, last_words);
-                if last_words.is_some_and(|last| words.contains(last)) {
-                    group.kill();
-                }
-                // Read, so that nobody waits for us.
-                let _ = io::copy(&mut from, &mut io::sink());
-                words
-            })
-        });
+        let words = child.stderr.take();
+        let words = words.map(|from| thread::spawn(move || listen(from, last_words, group)));
         let read = child
             .stdout
             .take()
@@ -243,6 +233,18 @@ impl Group {
             let _ = killpg(group, Signal::SIGKILL);
         }
     }
+}
+
+/// What it says; it is ended after its last words.
+fn listen(from: impl Read, last: Option<&str>, group: Group) -> String {
+    let mut from = BufReader::new(from);
+    let words = words(&mut from, last);
+    if last.is_some_and(|last| words.contains(last)) {
+        group.kill();
+    }
+    // Read, so that nobody waits for us.
+    let _ = io::copy(&mut from, &mut io::sink());
+    words
 }
 
 /// What it says, as far as `MAX_WORDS`, or as far as the line with its last words.
