@@ -68,6 +68,7 @@ fn delivered_before_anybody_looked_it_is_not_told_as_ours(mta: Kind) {
     let id = kept.hold();
     kept.house.mta.release(&id);
     kept.house.mta.delivered(&id);
+    kept.left_the_queue(&id);
     // Nobody here saw how it went.
     assert_eq!(kept.quarantine(&["release", &id]), "");
     becomes(&kept, &id, "unknown");

@@ -73,6 +73,23 @@ impl Kept {
         id
     }
 
+    /// Waits until its file is gone, which may be after it was delivered.
+    pub fn left_the_queue(&self, id: &str) {
+        let sockets = self.house.mta.sockets();
+        let below = sockets.parent().expect("it has one");
+        let files: Vec<PathBuf> = match self.mta {
+            Kind::Postfix => ["incoming", "active", "hold"]
+                .map(|queue| below.join(queue).join(id))
+                .into(),
+            Kind::Sendmail => ["qf", "hf", "df"]
+                .map(|kind| below.with_file_name("mqueue").join(format!("{kind}{id}")))
+                .into(),
+        };
+        wait::until(&format!("{id} to leave the queue"), || {
+            (!files.iter().any(|file| file.exists())).then_some(())
+        });
+    }
+
     /// Gives a held mail another queue id.
     pub fn rename(&self, from: &str, to: &str) {
         let sockets = self.house.mta.sockets();
