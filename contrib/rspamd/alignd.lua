@@ -9,6 +9,7 @@
 
 local logger = require "rspamd_logger"
 local tcp = require "rspamd_tcp"
+local trie = require "rspamd_trie"
 local ucl = require "ucl"
 
 -- `control.socket` of alignd.toml.
@@ -16,12 +17,12 @@ local control_socket = '/run/alignd/control.sock'
 -- Seconds that a refused message may wait for alignd.
 local timeout = 1.0
 -- What Rspamd's actions come to. With `quarantine_on_reject = true` in its proxy worker, say `['reject'] = 'held'`.
--- Mail that is deferred comes again, and alignd judges it anew: only the last time counts.
+-- Mail that is deferred comes again, and alignd judges it anew: only the last time counts. What is in none of these, such
+-- as `greylist` where no module made a soft reject of it, the milter protocol lets pass.
 local outcomes = {
   ['reject'] = 'refused_later',
   ['discard'] = 'refused_later',
   ['soft reject'] = 'refused_later',
-  ['greylist'] = 'refused_later',
   ['quarantine'] = 'held',
 }
 -- Symbols named in the reason, the weightiest first.
@@ -51,56 +52,109 @@ local function reason(task, action)
   return text
 end
 
-local function tell(task)
-  local action = task:get_metric_action()
-  local outcome = outcomes[action]
-  local queue_id = task:get_queue_id()
-  if not outcome or not queue_id or queue_id == '' or queue_id == 'undef' then
-    return
+-- The first Message-ID of a header, as alignd reads it; nil where there is none, or none that JSON can carry.
+local function message_id(header)
+  local unfolded = ('\n' .. header):gsub('\r', ''):gsub('\n([ \t])', '%1')
+  local value = unfolded:match('\n[Mm][Ee][Ss][Ss][Aa][Gg][Ee]%-[Ii][Dd][ \t]*:([^\n]*)')
+  if not value or value:find('[^\t\32-\126]') then
+    return nil
   end
-  -- Queue ids are used again: with the Message-ID, if it has one, no other message can be meant.
-  local message_id = task:get_message_id()
-  if message_id == 'undef' or message_id == '' then
-    message_id = nil
+  local id = (value:match('<([^>]*)') or value):gsub('%s', '')
+  if id == '' or #id > 998 then
+    return nil
   end
+  return id
+end
+
+-- `request` says how the connection lives: with the task, or without one. Both ids, since MTAs use queue ids again and
+-- alignd doesn't judge all mail: an older message may have had this one.
+local function tell(request, queue_id, header, outcome, reason)
+  local log_of = request.task or rspamd_config
   local line = ucl.to_format({
     v = 1,
     request = 'outcome',
     queue_id = queue_id,
-    message_id = message_id,
+    message_id = message_id(header),
     outcome = outcome,
-    reason = reason(task, action),
+    reason = reason,
   }, 'json-compact') .. '\n'
   local function answered(err, data)
     if err then
-      logger.errx(task, 'alignd was not told that %s is %s: %s (is our user in its control.outcome_users?)',
+      logger.errx(log_of, 'alignd was not told that %s is %s: %s (is our user in its control.outcome_users?)',
         queue_id, outcome, err)
       return
     end
     local answer = tostring(data)
     if answer:find('"ok":true', 1, true) then
-      logger.infox(task, 'alignd knows that %s is %s', queue_id, outcome)
+      logger.infox(log_of, 'alignd knows that %s is %s', queue_id, outcome)
     else
-      logger.errx(task, 'alignd did not take that %s is %s: %s', queue_id, outcome, answer)
+      logger.errx(log_of, 'alignd did not take that %s is %s: %s', queue_id, outcome, answer)
     end
   end
-  local asked = tcp.request({
-    task = task,
-    host = control_socket,
-    port = 0,
-    timeout = timeout,
-    data = { line },
-    stop_pattern = '\n',
-    callback = answered,
-  })
-  if not asked then
-    logger.errx(task, 'alignd was not told that %s is %s: %s cannot be reached', queue_id, outcome, control_socket)
+  request.host = control_socket
+  request.port = 0
+  request.timeout = timeout
+  request.data = { line }
+  request.stop_pattern = '\n'
+  request.callback = answered
+  if not tcp.request(request) then
+    logger.errx(log_of, 'alignd was not told that %s is %s: %s cannot be reached', queue_id, outcome, control_socket)
   end
 end
 
+local function queue_id_of(task)
+  local queue_id = task:get_queue_id()
+  if queue_id and queue_id ~= '' and queue_id ~= 'undef' then
+    return queue_id
+  end
+  return nil
+end
+
+local function tell_action(task)
+  local action = task:get_metric_action()
+  local queue_id = queue_id_of(task)
+  if outcomes[action] and queue_id then
+    local header = tostring(task:get_raw_headers())
+    tell({ task = task }, queue_id, header, outcomes[action], reason(task, action))
+  end
+end
+
+-- Rspamd rejects GTUBE, its test mail, before any rule runs, and runs none after it. So it is looked for before the message
+-- is read. When the message has come to its end and no pre-filter has run, it was rejected for that.
+local gtube = trie.create({ 'XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X' }, 0)
+local with_gtube = {}
+
+local function look_for_gtube(task)
+  local queue_id = queue_id_of(task)
+  if not queue_id or not gtube:search_rawmsg(task, function() return 1 end) then
+    return
+  end
+  local ev_base, uid = task:get_ev_base(), task:get_uid()
+  local header = tostring(task:get_content():sub(1, 65536)):gsub('\r?\n\r?\n.*', '\n')
+  with_gtube[uid] = true
+  task:get_mempool():add_destructor(function()
+    if with_gtube[uid] then
+      with_gtube[uid] = nil
+      tell({ ev_base = ev_base, config = rspamd_config }, queue_id, header, outcomes['reject'], 'rspamd: reject, GTUBE')
+    end
+  end)
+end
+
+rspamd_config:register_symbol({
+  name = 'ALIGND_GTUBE',
+  type = 'connfilter',
+  flags = 'empty,explicit_disable,ignore_passthrough',
+  callback = look_for_gtube,
+})
+rspamd_config:register_symbol({
+  name = 'ALIGND_NO_GTUBE',
+  type = 'prefilter',
+  flags = 'empty,explicit_disable,ignore_passthrough',
+  callback = function(task) with_gtube[task:get_uid()] = nil end,
+})
 rspamd_config:register_symbol({
   name = 'ALIGND_OUTCOME',
   type = 'idempotent',
   flags = 'empty,explicit_disable,ignore_passthrough',
-  callback = tell,
+  callback = tell_action,
 })

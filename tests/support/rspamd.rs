@@ -93,6 +93,10 @@ rspamd_config.SELLS_PILLS = {{
   callback = function(task) return (task:get_header('Subject') or ''):find('pills') ~= nil end,
   score = 20.0,
 }}
+rspamd_config.SELLS_VITAMINS = {{
+  callback = function(task) return (task:get_header('Subject') or ''):find('vitamins') ~= nil end,
+  score = 5.0,
+}}
 rspamd_config:register_symbol({{
   name = 'AS_ASKED', type = 'prefilter',
   callback = function(task)
@@ -118,7 +122,7 @@ options {{
   dns {{ nameserver = ["127.0.0.1:1"]; timeout = 0.1s; retransmits = 1; }}
 }}
 logging {{ type = "console"; level = "info"; }}
-actions {{ reject = 15; discard {{ flags = ["no_threshold"]; }} quarantine {{ flags = ["no_threshold"]; }} }}
+actions {{ reject = 15; greylist = 4; discard {{ flags = ["no_threshold"]; }} quarantine {{ flags = ["no_threshold"]; }} }}
 worker "rspamd_proxy" {{
   bind_socket = "{home}/milter.sock mode=0666"; milter = yes; timeout = 120s; count = 1;
   upstream "local" {{ default = yes; self_scan = yes; }}
