@@ -47,6 +47,9 @@ fn what_a_milter_after_refuses_was_accepted_as_far_as_alignd_can_know(mta: Kind)
     assert_eq!(stored.len(), 1);
     let queue_id = stored[0]["queue_id"].as_str().expect("the MTA told it");
     assert_eq!(house.verdict(queue_id)["outcome"], "accepted");
+    let status = house.alignd.run(&["status"]);
+    let line = status.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(line.contains("Accepted is unconfirmed"), "{status}");
 }
 
 fn a_milter_that_changes_mail_does_so_beside_our_field(mta: Kind) {

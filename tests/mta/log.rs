@@ -52,6 +52,8 @@ fn refused_by_a_milter_behind_is_refused_later(mta: Kind) {
     becomes(&house, &log, id, "refused_later");
     let why = house.alignd.run(&["why", id]);
     assert!(why.contains("rejected by"), "{why}");
+    let status = house.alignd.run(&["status"]);
+    assert!(!status.contains("Accepted is unconfirmed"), "{status}");
 }
 
 fn let_go_by_hand_is_released(mta: Kind) {
