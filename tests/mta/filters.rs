@@ -193,6 +193,11 @@ fn rspamd_tells_what_it_does_not_let_pass() {
         assert_eq!(answered, 250, "{rest}");
         filtered.becomes(&id, &["answering", "accepted"]);
     }
+    let report = &["report", "preview", "sender.example"];
+    let report = filtered.house.alignd.run(report);
+    let counts = report.split("<count>").skip(1);
+    let counts = counts.filter_map(|rest| rest.split('<').next()?.parse::<u32>().ok());
+    assert_eq!(counts.sum::<u32>(), 3, "{report}");
 }
 
 const GTUBE: &str = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X";
