@@ -72,11 +72,14 @@ fn with_crlf_folds(value: &[u8]) -> Vec<u8> {
     // It becomes a box, which has no room to spare.
     let folds = value.iter().filter(|octet| **octet == b'\n').count();
     let mut fixed = Vec::with_capacity(value.len().saturating_add(folds));
-    for octet in value {
-        if *octet == b'\n' && fixed.last() != Some(&b'\r') {
-            fixed.push(b'\r');
+    for line in value.split_inclusive(|octet| *octet == b'\n') {
+        match line.strip_suffix(b"\n") {
+            Some(bare) if !bare.ends_with(b"\r") => {
+                fixed.extend_from_slice(bare);
+                fixed.extend_from_slice(b"\r\n");
+            }
+            Some(_) | None => fixed.extend_from_slice(line),
         }
-        fixed.push(*octet);
     }
     fixed
 }
@@ -250,6 +253,21 @@ mod tests {
         for piece in ["A:b\n", "A:\n ", "\n", "\r", "\0", ":", "a", " "] {
             let file = piece.repeat(MIB / piece.len());
             std::hint::black_box(Message::parse(file.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_bare_lf_of_a_milter_becomes_a_line_end() {
+        for (value, fixed) in [
+            ("", ""),
+            (" a", " a"),
+            (" a\n b", " a\r\n b"),
+            (" a\r\n b", " a\r\n b"),
+            ("\n\n\tb\n", "\r\n\r\n\tb\r\n"),
+            ("a\r\r\n\nb\r", "a\r\r\n\r\nb\r"),
+        ] {
+            let field = HeaderField::from_milter("A", value);
+            assert_eq!(&*field.value, fixed.as_bytes(), "{value:?}");
         }
     }
 
