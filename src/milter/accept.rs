@@ -139,7 +139,7 @@ where
     let callbacks = (entrance.callbacks)(Arc::clone(&link));
     let once = Once(Some(MtaStream::new(Arc::clone(&link))));
     let over = over(
-        Arc::clone(&link),
+        link.phase(),
         Arc::clone(&slot.leave),
         entrance.shutdown.clone(),
     );
@@ -153,16 +153,30 @@ where
 }
 
 /// Until the connection is closed, or has no message in hand and ought to leave.
-async fn over(link: Arc<Link>, leave: Arc<Notify>, mut shutdown: watch::Receiver<bool>) {
-    let mut phase = link.phase();
-    tokio::select! {
-        _ = phase.wait_for(|phase| *phase == Phase::Closed) => return,
-        _ = shutdown.wait_for(|stop| *stop) => {}
-        () = leave.notified() => {}
+async fn over(
+    mut phase: watch::Receiver<Phase>,
+    leave: Arc<Notify>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let stop = async {
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => {}
+            () = leave.notified() => {}
+        }
+    };
+    tokio::pin!(stop);
+    let mut leaving = false;
+    loop {
+        match *phase.borrow_and_update() {
+            Phase::Closed => return,
+            Phase::Idle(_) if leaving => return,
+            Phase::Idle(_) | Phase::Busy => {}
+        }
+        tokio::select! {
+            changed = phase.changed() => if changed.is_err() { return },
+            () = &mut stop, if !leaving => leaving = true,
+        }
     }
-    link.tell_when_idle();
-    // An error means that the connection is gone.
-    let _ = phase.wait_for(|phase| *phase != Phase::Busy).await;
 }
 
 async fn drain(connections: &Connections, grace: Duration) -> usize {

@@ -50,8 +50,6 @@ pub type OnAnswer = Box<dyn FnOnce(Fate) + Send>;
 pub struct Link {
     socket: Socket,
     phase: watch::Sender<Phase>,
-    /// Somebody waits for the message in hand to end.
-    leaving: AtomicBool,
     command: AtomicU8,
     replies_to_body: AtomicBool,
     answering: AtomicBool,
@@ -67,7 +65,6 @@ impl Link {
         Self {
             socket,
             phase: watch::Sender::new(Phase::Idle(Instant::now())),
-            leaving: AtomicBool::new(false),
             command: AtomicU8::new(0),
             replies_to_body: AtomicBool::new(true),
             answering: AtomicBool::new(false),
@@ -81,25 +78,13 @@ impl Link {
         &self.socket
     }
 
-    /// For whoever looks at it. A change wakes nobody, or each message would wake a task twice for nothing;
-    /// only the end of the connection does, and after `tell_when_idle` the end of a message.
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
 
-    /// From now on whoever waits for another phase learns of a message's end, too.
-    pub fn tell_when_idle(&self) {
-        // Whoever looks at the phase after this either finds the message over, or is woken at its end: the
-        // lock around the phase puts one before the other.
-        self.leaving.store(true, Ordering::Release);
-    }
-
     /// A message begins.
     pub fn begin(&self) {
-        self.phase.send_if_modified(|phase| {
-            *phase = Phase::Busy;
-            false
-        });
+        self.phase.send_replace(Phase::Busy);
     }
 
     /// The message in hand is over without an answer to wait for.
@@ -109,7 +94,7 @@ impl Link {
             if busy {
                 *phase = Phase::Idle(Instant::now());
             }
-            busy && self.leaving.load(Ordering::Acquire)
+            busy
         });
     }
 
