@@ -92,7 +92,7 @@ async fn an_announcement_is_for_the_mail_as_it_was_held() {
     house.release(held).await;
     let again = at("2026-03-02T08:00");
     house
-        .tell(held, OutcomeState::Held, again, OutcomeSource::Operator)
+        .tell(held, OutcomeState::Held, again, OutcomeSource::Queue)
         .await;
     assert_eq!(house.expire("2026-03-09T08:00").await, 0);
     assert_eq!(house.digest("2026-03-09T08:00").await, Sent);
