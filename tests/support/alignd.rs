@@ -170,7 +170,9 @@ impl Alignd {
 impl Drop for Alignd {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("alignd's log:\n{}", self.log());
+            // Whether it had ended by then, and by what signal.
+            let ended = self.process.try_wait();
+            eprintln!("alignd ended: {ended:?}; its log:\n{}", self.log());
         }
         // It may have ended already; there is nothing more to be done.
         let _ = self.process.kill();
