@@ -4,12 +4,12 @@
 
 use crate::build_report::{Asked, Destinations};
 use crate::dns::Resolver;
-use crate::report::destination::named_address;
+use crate::report::destination::{Refusal, named_address};
 use crate::report::period::moment_within;
 use crate::resolver::Deadline;
 use crate::send_report::{Asker, destinations};
 use crate::store::{Destination, Reports, Standing};
-use crate::time::{Period, UtcDay};
+use crate::time::{Period, Timestamp, UtcDay};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -37,15 +37,30 @@ impl<R: Resolver> Destinations for LiveDestinations<'_, R> {
         let found = destinations(domain, last, send_at, self.asker, self.reports, &resolver).await;
         found.unwrap_or_else(|error| {
             warn!(%domain, %error, "what is known of its destinations cannot be read; asked again later");
-            let uris = asked.record.record.rua.iter().take(self.asker.max_destinations);
-            let later = uris.map(|uri| Destination {
-                uri: uri.clone(),
-                address: named_address(uri).map(|address| address.to_string()),
-                standing: Standing::ToVerify(send_at),
-            });
-            later.collect()
+            unverified(asked, self.asker.max_destinations, send_at)
         })
     }
+}
+
+/// What the last record seen names: addresses, to be verified before they are used, and what mail can't go to.
+fn unverified(asked: &Asked, most: usize, at: Timestamp) -> Vec<Destination> {
+    let mut named = 0;
+    let rua = asked.record.record.rua.iter();
+    let standing = rua.map(|uri| {
+        let address = named_address(uri).map(|address| address.to_string());
+        named += usize::from(address.is_some());
+        let standing = match &address {
+            Some(_) if named <= most => Standing::ToVerify(at),
+            Some(_) => Standing::Refused(Refusal::OverLimit.to_string()),
+            None => Standing::Refused("not an address that mail is sent to".to_owned()),
+        };
+        Destination {
+            uri: uri.clone(),
+            address,
+            standing,
+        }
+    });
+    standing.collect()
 }
 
 /// How long the look-ups of one domain may take. After that its record as last seen holds, and what is

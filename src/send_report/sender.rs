@@ -179,7 +179,13 @@ impl<R: Resolver + 'static> Sender<R> {
             }
             let host = self.last_host.clone();
             let taken = self
-                .blocking(move |reports| reports.take_due(&host, 1, now, LEASE))
+                .blocking(move |reports| {
+                    let mail = reports.take_due(&host, 1, now, LEASE)?;
+                    match mail.is_empty() {
+                        true => reports.take_unverified(1, now, LEASE),
+                        false => Ok(mail),
+                    }
+                })
                 .await?;
             let Some(entry) = taken.into_iter().next() else {
                 return Ok(());
@@ -188,10 +194,7 @@ impl<R: Resolver + 'static> Sender<R> {
             let fate = match self.attempt(&entry, now).await {
                 // One report's trouble is its own.
                 Err(SendError::Store(error @ ReportsError::Damaged(_))) => {
-                    Fate::of(Attempt::Deferred {
-                        next_try: RETRY.after(entry.attempts, now),
-                        answer: error.to_string(),
-                    })
+                    Fate::of(self.deferred(&entry, error.to_string(), now))
                 }
                 other => other?,
             };
@@ -233,9 +236,13 @@ impl<R: Resolver + 'static> Sender<R> {
         let sources = (&self.reports, &*self.resolver);
         let verified = verify(&entry.uri, domain, method, asker, sources).await;
         let attempt = match verified.map_err(SendError::Store)? {
-            Verified::Yes(addresses) => Attempt::Verified { addresses, at: now },
+            Verified::Yes(addresses) => Attempt::Verified {
+                addresses,
+                most: self.settings.max_destinations,
+                at: now,
+            },
             Verified::No(answer) => Attempt::Refused { answer },
-            Verified::Later(answer) => self.deferred(entry, report, answer, now),
+            Verified::Later(answer) => self.deferred(entry, answer, now),
         };
         Ok(Fate::of(attempt))
     }
@@ -271,11 +278,11 @@ impl<R: Resolver + 'static> Sender<R> {
         let domain = &self.settings.report_domain;
         let Some(from) = return_path(entry.number, &recipient, domain, &self.key) else {
             let answer = "identity.report_domain is too long for an address".to_owned();
-            return Ok(Fate::of(self.deferred(entry, report, answer, now)));
+            return Ok(Fate::of(self.deferred(entry, answer, now)));
         };
         self.pace.spend(now);
         let delivery = self.smtp.send(&from, &recipient, &mail).await;
-        Ok(self.judge(delivery, entry, report, now))
+        Ok(self.judge(delivery, entry, now))
     }
 
     /// The signed mail; or what becomes of an entry without one.
@@ -319,22 +326,11 @@ impl<R: Resolver + 'static> Sender<R> {
         };
         Ok(signer.sign(&mail).map_err(|error| {
             // A key that cannot sign is no reason to lose a report; it is told as the last answer.
-            Box::new(Fate::of(self.deferred(
-                entry,
-                report,
-                error.to_string(),
-                now,
-            )))
+            Box::new(Fate::of(self.deferred(entry, error.to_string(), now)))
         }))
     }
 
-    fn judge(
-        &self,
-        delivery: Delivery,
-        entry: &OutboxEntry,
-        report: &KeptReport,
-        now: Timestamp,
-    ) -> Fate {
+    fn judge(&self, delivery: Delivery, entry: &OutboxEntry, now: Timestamp) -> Fate {
         match delivery {
             Delivery::Sent { answer } => Fate::of(Attempt::Sent { answer }),
             Delivery::Refused { answer } => Fate {
@@ -345,13 +341,13 @@ impl<R: Resolver + 'static> Sender<R> {
                 answer,
                 whose: Whose::Recipient,
                 ..
-            } => Fate::of(self.deferred(entry, report, answer, now)),
+            } => Fate::of(self.deferred(entry, answer, now)),
             Delivery::Deferred {
                 answer,
                 whose: Whose::Server,
                 maybe_sent,
             } => {
-                let attempt = match self.deferred(entry, report, answer, now) {
+                let attempt = match self.deferred(entry, answer, now) {
                     // What may have arrived is not tried again at once.
                     Attempt::Deferred { answer, .. } if !maybe_sent => Attempt::Deferred {
                         next_try: SERVER.after(self.server_failures.saturating_add(1), now),
@@ -369,19 +365,13 @@ impl<R: Resolver + 'static> Sender<R> {
 
     /// Tried again later, unless it was tried for `retry_for`; after a long downtime at least
     /// `MIN_ATTEMPTS` times.
-    fn deferred(
-        &self,
-        entry: &OutboxEntry,
-        report: &KeptReport,
-        answer: String,
-        now: Timestamp,
-    ) -> Attempt {
-        let end = later(report.built, self.settings.retry_for);
-        if now >= end && entry.attempts >= MIN_ATTEMPTS {
+    fn deferred(&self, entry: &OutboxEntry, answer: String, now: Timestamp) -> Attempt {
+        let end = later(entry.since, self.settings.retry_for);
+        if now >= end && entry.tries >= MIN_ATTEMPTS {
             return Attempt::Expired { answer };
         }
         Attempt::Deferred {
-            next_try: RETRY.after(entry.attempts, now),
+            next_try: RETRY.after(entry.tries, now),
             answer,
         }
     }

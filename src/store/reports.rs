@@ -206,6 +206,10 @@ pub struct OutboxEntry {
     pub state: OutboxState,
     /// How often it was taken to be sent or verified.
     pub attempts: u32,
+    /// When its report was built, or sent again: the time it has counts from here.
+    pub since: Timestamp,
+    /// Of the attempts, those since then.
+    pub tries: u32,
     /// While it waits.
     pub next_try: Option<Timestamp>,
     pub last_try: Option<Timestamp>,
@@ -217,9 +221,12 @@ pub struct OutboxEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attempt {
     /// It may be sent, from that time on, to the address of the URI or to those that the receiver put
-    /// in its place; at least one. Only after `ToVerify`.
+    /// in its place. Only after `ToVerify`. Those that the report goes to anyway are left out, and where
+    /// none is left it is refused.
     Verified {
         addresses: Vec<String>,
+        /// To how many verified addresses a report goes at all: `report.max_destinations`.
+        most: usize,
         at: Timestamp,
     },
     Sent {

@@ -426,6 +426,42 @@ async fn destinations_that_dns_said_nothing_about_are_verified_before_they_are_u
 }
 
 #[tokio::test]
+async fn a_resend_never_goes_to_who_did_not_agree() {
+    let mut zone = Zone::new();
+    let silent = QueryName::parse("a.example._report._dmarc.dead.example").expect("a name");
+    zone.fail(&silent, LookupError::Timeout);
+    let mut desk = Desk::with(|_| Does::Well, 6_000, zone);
+    let to = ["dead", "no"].map(|host| Destination {
+        uri: format!("mailto:d@{host}.example"),
+        address: Some(format!("d@{host}.example")),
+        standing: Standing::ToVerify(NOW),
+    });
+    let report = keep(
+        &desk.reports,
+        "a.example",
+        Format::Rfc9990,
+        to.to_vec(),
+        NOW,
+    );
+    let states = |desk: &Desk| {
+        let entries = desk.reports.outbox_of(report).expect("readable");
+        entries.iter().map(|e| e.state).collect::<Vec<_>>()
+    };
+    for _ in 0..60 {
+        desk.round().await;
+        desk.clock.forward(4 * HOUR);
+    }
+    let given_up = [OutboxState::Expired, OutboxState::Refused];
+    assert_eq!(states(&desk), given_up);
+    let now = desk.clock.now();
+    assert_eq!(desk.reports.resend(report, now).expect("writable"), 2);
+    desk.round().await;
+    let asked = [OutboxState::ToVerify, OutboxState::Refused];
+    assert_eq!(states(&desk), asked, "it has its time and its tries again");
+    assert_eq!(desk.server.received(), []);
+}
+
+#[tokio::test]
 async fn a_size_limit_holds_in_the_old_format_only() {
     let mut desk = Desk::open(|_| Does::Well);
     let small = |address: &str| Destination {

@@ -13,6 +13,7 @@ mod held;
 mod histories;
 mod keep;
 mod open;
+mod outbox;
 mod outcomes;
 mod reports;
 mod returned;

@@ -14,13 +14,13 @@ use alignd::time::{Timestamp, UtcDay};
 use std::path::Path;
 use std::time::Duration;
 
-const HOUR: Duration = Duration::from_secs(3_600);
+pub const HOUR: Duration = Duration::from_secs(3_600);
 
-fn later(seconds: i64) -> Timestamp {
+pub fn later(seconds: i64) -> Timestamp {
     NOW.plus_micros(seconds * 1_000_000)
 }
 
-fn opened(directory: &Path) -> Reports {
+pub fn opened(directory: &Path) -> Reports {
     Reports::open(&settings(directory), NOW).unwrap()
 }
 
@@ -74,14 +74,14 @@ fn days_with_messages_in_common_are_not_built_at_the_same_time() {
     assert!(matches!(at(other, &[(one, 7)], NOW), Claimed::Lease(_)));
 }
 
-fn claim(reports: &Reports, name: &str, after: i64) -> Lease {
+pub fn claim(reports: &Reports, name: &str, after: i64) -> Lease {
     match claim_at(reports, name, after, NOW) {
         Claimed::Lease(lease) => lease,
         other => panic!("{name}: {other:?}"),
     }
 }
 
-fn report(name: &str, unique: &str) -> NewReport {
+pub fn report(name: &str, unique: &str) -> NewReport {
     let reporter = domain("reports.example");
     NewReport {
         head: Head {
@@ -119,7 +119,7 @@ fn report(name: &str, unique: &str) -> NewReport {
     }
 }
 
-fn verified(address: &str) -> Destination {
+pub fn verified(address: &str) -> Destination {
     Destination {
         uri: format!("mailto:{address}"),
         address: Some(address.to_owned()),
@@ -127,7 +127,7 @@ fn verified(address: &str) -> Destination {
     }
 }
 
-fn finished(lease: Lease, up_to: i64, reports: Vec<NewReport>, to: &[&str]) -> Finished {
+pub fn finished(lease: Lease, up_to: i64, reports: Vec<NewReport>, to: &[&str]) -> Finished {
     Finished {
         lease,
         up_to,
@@ -141,7 +141,7 @@ fn finished(lease: Lease, up_to: i64, reports: Vec<NewReport>, to: &[&str]) -> F
 }
 
 /// Keeps one report of that domain for these addresses.
-fn kept(reports: &Reports, name: &str, to: &[&str]) -> ReportNumber {
+pub fn kept(reports: &Reports, name: &str, to: &[&str]) -> ReportNumber {
     let lease = claim(reports, name, 0);
     let unique = name.replace('.', "");
     let new = report(name, &unique);
@@ -303,20 +303,22 @@ fn days_stay_open_until_all_of_them_is_dealt_with() {
     assert_eq!(reports.open_days().unwrap(), [(one, 12)]);
 }
 
-fn take(
+pub fn take(
     reports: &Reports,
     after: &str,
     limit: usize,
     now: Timestamp,
 ) -> Vec<(String, OutboxEntry)> {
-    let taken = reports.take_due(after, limit, now, HOUR).unwrap();
+    let mut taken = reports.take_due(after, limit, now, HOUR).unwrap();
+    let rest = limit - taken.len();
+    taken.extend(reports.take_unverified(rest, now, HOUR).unwrap());
     taken
         .into_iter()
         .map(|entry| (entry.address.clone().unwrap_or_default(), entry))
         .collect()
 }
 
-fn addresses(taken: &[(String, OutboxEntry)]) -> String {
+pub fn addresses(taken: &[(String, OutboxEntry)]) -> String {
     let texts: Vec<&str> = taken.iter().map(|(address, _)| address.as_str()).collect();
     texts.join(" ")
 }
@@ -462,6 +464,7 @@ fn what_is_to_be_verified_is_sent_only_after_it_was() {
     assert_eq!(entry.state, OutboxState::ToVerify);
     let confirmed = Attempt::Verified {
         addresses: vec!["elsewhere@x.example".to_owned(), "too@x.example".to_owned()],
+        most: 10,
         at: later(61),
     };
     assert!(reports.record_attempt(&entry, &confirmed).unwrap());
@@ -477,6 +480,10 @@ fn what_is_to_be_verified_is_sent_only_after_it_was() {
         )
     );
     // Resending asks no refused destination.
+    let sent = Attempt::Sent {
+        answer: "250 ok".to_owned(),
+    };
+    assert!(reports.record_attempt(&entry, &sent).unwrap());
     assert_eq!(reports.resend(number, later(99)).unwrap(), 2);
     let found = reports.outbox_entry(entry.number).unwrap().unwrap();
     assert_eq!(found.next_try, Some(later(99)));

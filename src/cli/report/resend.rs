@@ -17,7 +17,8 @@ const EXAMPLES: &str = "\
 Examples:
   alignd report resend 17        to all its destinations, but for those that may not be used
 
-It goes out with the same Report-ID and file name, so that receivers know it for the same report.
+It goes out with the same Report-ID and file name, so that receivers know it for the same report. A
+destination that was never confirmed is asked first. delivery.retry_for counts from now.
 Run it as the user that alignd runs as. Exit codes: 0 queued, 1 there is no such report, or it has
 nowhere to go.";
 

@@ -57,6 +57,10 @@ pub(super) const REPORTS: Schema = Schema {
             "waiting",
             include_str!("../migrations/sqlite-reports/0002_waiting.sql"),
         ),
+        (
+            "verified",
+            include_str!("../migrations/sqlite-reports/0003_verified.sql"),
+        ),
     ],
     application_id: 0x616c_6772,
 };
@@ -174,6 +178,7 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rusqlite::params;
 
     fn schema(connection: &Connection) -> Vec<String> {
         let mut statement = connection
@@ -261,4 +266,41 @@ mod tests {
             ));
         }
     }
+
+    #[test]
+    fn what_was_not_confirmed_for_sure_is_asked_again() {
+        let mut connection = migrated(&REPORTS, &[2]);
+        for (number, (host, state, attempts, answer, _)) in OUTBOX.iter().enumerate() {
+            let address = format!("d@{host}");
+            let address = if host.is_empty() { "" } else { &address };
+            let sql = "INSERT INTO outbox (report, position, uri, address, host, state, attempts,
+                 next_try, last_answer) VALUES (1, ?1, '', ?2, ?3, ?4, ?5, 0, ?6)";
+            let row = params![number as i64, address, host, state, attempts, answer];
+            connection.execute(sql, row).unwrap();
+        }
+        let now = Timestamp::from_seconds(0);
+        REPORTS
+            .migrate(&mut connection, Path::new("x"), REPORTS.known(), now)
+            .unwrap();
+        for (number, (.., expected)) in OUTBOX.iter().enumerate() {
+            let sql = "SELECT state || ' ' || verified FROM outbox WHERE position = ?1";
+            let found: String = connection
+                .query_row(sql, [number as i64], |row| row.get(0))
+                .unwrap();
+            assert_eq!(found, *expected, "{number}");
+        }
+    }
+
+    /// Host, state, attempts, last answer; state and whether it counts as verified afterwards.
+    const OUTBOX: &[(&str, &str, u32, &str, &str)] = &[
+        ("a.example", "queued", 0, "", "queued 1"),
+        ("a.example", "queued", 3, "451", "to_verify 0"),
+        ("a.example", "sent", 1, "250", "sent 1"),
+        ("a.example", "refused", 1, "bounced: 550", "refused 1"),
+        ("a.example", "refused", 1, "doesn't agree", "refused 0"),
+        ("a.example", "expired", 9, "timeout", "expired 0"),
+        ("a.example", "to_verify", 1, "timeout", "to_verify 0"),
+        ("", "to_verify", 0, "", "refused 0"),
+        ("", "refused", 0, "https", "refused 0"),
+    ];
 }

@@ -151,16 +151,20 @@ fn insert_destination(
     position: usize,
     destination: &Destination,
 ) -> rusqlite::Result<()> {
+    let address = destination.address.as_deref().unwrap_or_default();
     let (state, next_try, answer) = match &destination.standing {
+        // Nobody would ever take it.
+        Standing::ToVerify(_) | Standing::Verified(_) if host(address).is_empty() => {
+            (OutboxState::Refused, 0, Some(NO_ADDRESS))
+        }
         Standing::ToVerify(at) => (OutboxState::ToVerify, at.micros(), None),
         Standing::Verified(at) => (OutboxState::Queued, at.micros(), None),
-        Standing::Refused(reason) => (OutboxState::Refused, 0, Some(reason)),
+        Standing::Refused(reason) => (OutboxState::Refused, 0, Some(reason.as_str())),
     };
-    let address = destination.address.as_deref().unwrap_or_default();
     c.prepare_cached(
         "INSERT INTO outbox (report, position, uri, address, host, state, attempts, next_try,
-             last_answer)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8)",
+             last_answer, verified)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9)",
     )?
     .execute(params![
         report,
@@ -171,6 +175,7 @@ fn insert_destination(
         state.as_str(),
         next_try,
         answer,
+        state == OutboxState::Queued,
     ])?;
     Ok(())
 }
@@ -180,3 +185,6 @@ pub(super) fn host(address: &str) -> String {
     let (_, host) = address.rsplit_once('@').unwrap_or_default();
     host.to_ascii_lowercase()
 }
+
+/// Why a destination without an address is refused, where its owner gave no reason.
+const NO_ADDRESS: &str = "not an address that mail is sent to";

@@ -5,7 +5,7 @@
 //! use `spawn_blocking`. No transaction spans this file and `alignd.db`.
 //!
 //! - `claim`: leases · `keep`: spooling and keeping reports · `list`: reading them
-//! - `outbox`: what waits to be sent · `standing`: how much, and for how long · `suppress`: destinations that are not to be used
+//! - `outbox`: what waits to be sent · `take`: whose turn it is · `standing`: how much, and for how long · `suppress`: destinations that are not to be used
 //! - `turn`: who takes from the outbox just now · `expire`: retention
 
 mod claim;
@@ -15,10 +15,11 @@ mod list;
 mod outbox;
 mod standing;
 mod suppress;
+mod take;
 mod turn;
 
 pub use claim::LEASE;
-pub use outbox::PER_HOST;
+pub use take::PER_HOST;
 pub use turn::Turn;
 
 use crate::store::error::{OpenError, ReportsError};

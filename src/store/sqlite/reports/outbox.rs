@@ -1,44 +1,18 @@
 //! The outbox: report × destination, each with its own state, attempts and next try.
 //!
-//! Owns the moves `to_verify → queued → sent | refused | expired`, and the order in which entries are
-//! taken: host by host, so that one in trouble never holds up another. Taking an entry puts its next
-//! try off: whoever dies with it leaves it to be taken again, at once if `turn` knows that they did.
+//! Owns the moves `to_verify → queued → sent | refused | expired`. What the external check (RFC 9990 §4) did
+//! not confirm is never queued, whoever asks for it. Taking entries is `take`'s.
 
 use super::keep::host;
-use super::{Reports, Undone, collect};
+use super::{Reports, collect};
+use crate::report::destination::Refusal;
 use crate::store::error::ReportsError;
 use crate::store::reports::{Attempt, OutboxCounts, OutboxEntry, OutboxState, ReportNumber};
 use crate::store::sqlite::rebuild::{Trouble, word};
 use crate::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
-use std::time::Duration;
+use rusqlite::{Connection, Row, params};
 
 impl Reports {
-    /// Takes entries that are due at `now`: at most `limit`, at most [`PER_HOST`] of one destination
-    /// domain, the hosts in order from the one behind `after_host` on, and once around. Nobody else gets
-    /// them for as long as `lease`, or before this one's [`Turn`](super::Turn) ended. Their attempts
-    /// count this one.
-    pub fn take_due(
-        &self,
-        after_host: &str,
-        limit: usize,
-        now: Timestamp,
-        lease: Duration,
-    ) -> Result<Vec<OutboxEntry>, ReportsError> {
-        let until = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX);
-        let until = now.plus_micros(until);
-        self.write(|c| {
-            let mut numbers = due(c, after_host, None, limit, now)?;
-            let rest = limit.saturating_sub(numbers.len());
-            numbers.extend(due(c, "", Some(after_host), rest, now)?);
-            let mut taken = Vec::with_capacity(numbers.len());
-            for number in numbers {
-                taken.extend(take(c, number, now, until)?);
-            }
-            Ok(taken)
-        })
-    }
-
     /// Records what came of an attempt at an entry that was taken. False, and nothing written, when it
     /// has been taken again since.
     pub fn record_attempt(
@@ -46,38 +20,23 @@ impl Reports {
         entry: &OutboxEntry,
         attempt: &Attempt,
     ) -> Result<bool, ReportsError> {
-        self.write(|c| {
-            let (first, more, at) = match attempt {
-                Attempt::Verified { addresses, at } => match addresses.split_first() {
-                    Some((first, more)) => (first.as_str(), more, *at),
-                    None => return Ok(false),
-                },
-                Attempt::Sent { .. }
-                | Attempt::Deferred { .. }
-                | Attempt::Refused { .. }
-                | Attempt::Expired { .. } => {
-                    let same = entry.address.as_deref().unwrap_or_default();
-                    (same, [].as_slice(), Timestamp::from_micros(0))
-                }
-            };
-            let written = move_on(c, entry, attempt, first)?;
-            if written {
-                for address in more {
-                    insert_beside(c, entry, address, at)?;
-                }
-            }
-            Ok(written)
-        })
+        self.write(|c| Ok(record(c, entry, attempt)?))
     }
 
-    /// Puts a report's entries back into the queue, to be sent at `now`: those that were sent, expired,
-    /// or refused by a server. Tells how many.
+    /// Puts a report's entries back on their way, to be tried at `now`: those that were sent, expired, or
+    /// refused by a server are queued; those that were never verified are to be verified first. Tells how
+    /// many. Their time and their tries count anew.
     pub fn resend(&self, report: ReportNumber, now: Timestamp) -> Result<usize, ReportsError> {
         self.write(|c| {
+            // RFC 9990 §4: "Where the above algorithm fails to confirm that the external reporting was
+            // authorized by the Report Consumer, the URI MUST be ignored". What is in hand is on its way.
             let queued = c.execute(
-                "UPDATE outbox SET state = 'queued', next_try = ?2
-                 WHERE report = ?1 AND (state IN ('sent', 'expired', 'queued')
-                     OR (state = 'refused' AND attempts > 0)) AND address <> ''",
+                "UPDATE outbox SET state = CASE verified WHEN 1 THEN 'queued' ELSE 'to_verify' END,
+                     next_try = CASE WHEN in_hand = 1 AND state IN ('to_verify', 'queued')
+                         THEN next_try ELSE ?2 END,
+                     queued_at = ?2, tries_before = attempts
+                 WHERE report = ?1 AND host <> ''
+                     AND (state <> 'refused' OR attempts > 0)",
                 params![report.0, now.micros()],
             )?;
             Ok(queued)
@@ -120,14 +79,14 @@ impl Reports {
 
     /// A report's entries, in the order of its `rua`.
     pub fn outbox_of(&self, report: ReportNumber) -> Result<Vec<OutboxEntry>, ReportsError> {
-        let sql = "SELECT * FROM outbox WHERE report = ?1 ORDER BY position";
-        self.read(|c| collect(c, sql, [report.0], read_entry))
+        let sql = format!("{ENTRY} WHERE report = ?1 ORDER BY position");
+        self.read(|c| collect(c, &sql, [report.0], read_entry))
     }
 
     /// One entry.
     pub fn outbox_entry(&self, number: i64) -> Result<Option<OutboxEntry>, ReportsError> {
-        let sql = "SELECT * FROM outbox WHERE number = ?1";
-        let mut found = self.read(|c| collect(c, sql, [number], read_entry))?;
+        let sql = format!("{ENTRY} WHERE number = ?1");
+        let mut found = self.read(|c| collect(c, &sql, [number], read_entry))?;
         Ok(found.pop())
     }
 
@@ -157,6 +116,45 @@ impl Reports {
     }
 }
 
+/// Writes down what came of an attempt; false when the entry has been taken again since.
+fn record(c: &Connection, entry: &OutboxEntry, attempt: &Attempt) -> rusqlite::Result<bool> {
+    let Attempt::Verified {
+        addresses,
+        most,
+        at,
+    } = attempt
+    else {
+        let same = entry.address.as_deref().unwrap_or_default();
+        return move_on(c, entry, attempt, same);
+    };
+    let others: Vec<String> = c
+        .prepare_cached(
+            "SELECT address FROM outbox WHERE report = ?1 AND number <> ?2 AND verified = 1",
+        )?
+        .query_map(params![entry.report.0, entry.number], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let room = most.saturating_sub(others.len());
+    let mut new: Vec<&String> = addresses.iter().filter(|a| !others.contains(a)).collect();
+    // What it was called before, it stays.
+    new.sort_by_key(|address| Some(address.as_str()) != entry.address.as_deref());
+    let Some((first, more)) = new.get(..room.min(new.len())).and_then(<[_]>::split_first) else {
+        let refusal = match new.is_empty() {
+            true => Refusal::Twice,
+            false => Refusal::OverLimit,
+        };
+        let same = entry.address.as_deref().unwrap_or_default();
+        let answer = refusal.to_string();
+        return move_on(c, entry, &Attempt::Refused { answer }, same);
+    };
+    let written = move_on(c, entry, attempt, first)?;
+    if written {
+        for address in more {
+            insert_beside(c, entry, address, *at)?;
+        }
+    }
+    Ok(written)
+}
+
 /// Moves an entry on; false when it has been taken again since.
 fn move_on(
     c: &Connection,
@@ -174,7 +172,7 @@ fn move_on(
     let written = c
         .prepare_cached(
             "UPDATE outbox SET state = ?4, next_try = ?5, last_answer = ?6, address = ?7, host = ?8,
-                 in_hand = 0
+                 in_hand = 0, verified = max(verified, ?9)
              WHERE number = ?1 AND attempts = ?2 AND state = ?3",
         )?
         .execute(params![
@@ -186,6 +184,7 @@ fn move_on(
             answer,
             address,
             host(address),
+            matches!(attempt, Attempt::Verified { .. }),
         ])?;
     Ok(written == 1)
 }
@@ -198,8 +197,10 @@ fn insert_beside(
     at: Timestamp,
 ) -> rusqlite::Result<()> {
     c.prepare_cached(
-        "INSERT INTO outbox (report, position, uri, address, host, state, attempts, next_try)
-         VALUES (?1, (SELECT max(position) + 1 FROM outbox WHERE report = ?1), ?2, ?3, ?4, ?5, 0, ?6)",
+        "INSERT INTO outbox (report, position, uri, address, host, state, attempts, next_try, verified,
+             queued_at)
+         VALUES (?1, (SELECT max(position) + 1 FROM outbox WHERE report = ?1), ?2, ?3, ?4, ?5, 0, ?6, 1,
+             (SELECT queued_at FROM outbox WHERE number = ?7))",
     )?
     .execute(params![
         entry.report.0,
@@ -208,94 +209,44 @@ fn insert_beside(
         host(address),
         OutboxState::Queued.as_str(),
         at.micros(),
+        entry.number,
     ])?;
     Ok(())
 }
 
-/// Numbers of due entries of hosts behind `after`, up to and including `last`.
-fn due(
-    c: &Connection,
-    after: &str,
-    last: Option<&str>,
-    limit: usize,
-    now: Timestamp,
-) -> Result<Vec<i64>, Undone> {
-    let mut numbers = Vec::new();
-    let mut host = after.to_owned();
-    while numbers.len() < limit {
-        let next: Option<(String, i64)> = c
-            .prepare_cached(
-                "SELECT host, next_try FROM outbox
-                 WHERE state IN ('to_verify', 'queued') AND host > ?1
-                 ORDER BY host, next_try LIMIT 1",
-            )?
-            .query_row([&host], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let Some((found, next_try)) = next else {
-            break;
-        };
-        if last.is_some_and(|last| found.as_str() > last) {
-            break;
-        }
-        host = found;
-        if next_try > now.micros() {
-            continue;
-        }
-        let wanted = PER_HOST.min(limit - numbers.len());
-        let of_host = collect(
-            c,
-            "SELECT number FROM outbox
-             WHERE state IN ('to_verify', 'queued') AND host = ?1 AND next_try <= ?2
-             ORDER BY next_try, number LIMIT ?3",
-            params![host, now.micros(), wanted as i64],
-            |row| Ok(row.get::<_, i64>(0)?),
-        )?;
-        numbers.extend(of_host);
-    }
-    Ok(numbers)
-}
-
-fn take(
-    c: &Connection,
-    number: i64,
-    now: Timestamp,
-    until: Timestamp,
-) -> Result<Option<OutboxEntry>, Undone> {
-    c.prepare_cached(
-        "UPDATE outbox SET attempts = attempts + 1, last_try = ?2, next_try = ?3, in_hand = 1
-         WHERE number = ?1",
-    )?
-    .execute(params![number, now.micros(), until.micros()])?;
-    let sql = "SELECT * FROM outbox WHERE number = ?1";
-    Ok(collect(c, sql, [number], read_entry)?.pop())
-}
-
 fn next_try(c: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     let next: Option<i64> = c.query_row(
-        "SELECT min(next_try) FROM outbox WHERE state IN ('to_verify', 'queued')",
+        "SELECT min(earliest) FROM (
+             SELECT min(next_try) AS earliest FROM outbox WHERE state = 'queued'
+             UNION ALL SELECT min(next_try) FROM outbox WHERE state = 'to_verify')",
         [],
         |row| row.get(0),
     )?;
     Ok(next.map(Timestamp::from_micros))
 }
 
-fn read_entry(row: &Row<'_>) -> Result<OutboxEntry, Trouble> {
+pub(super) fn read_entry(row: &Row<'_>) -> Result<OutboxEntry, Trouble> {
     let state = word(row, "state", OutboxState::parse)?;
     let next_try = Timestamp::from_micros(row.get("next_try")?);
     let last_try: Option<i64> = row.get("last_try")?;
     let address: String = row.get("address")?;
+    let attempts: u32 = row.get("attempts")?;
+    let before: u32 = row.get("tries_before")?;
     Ok(OutboxEntry {
         number: row.get("number")?,
         report: ReportNumber(row.get("report")?),
         uri: row.get("uri")?,
         address: (!address.is_empty()).then_some(address),
         state,
-        attempts: row.get("attempts")?,
+        attempts,
+        since: Timestamp::from_micros(row.get("since")?),
+        tries: attempts.saturating_sub(before),
         next_try: state.waits().then_some(next_try),
         last_try: last_try.map(Timestamp::from_micros),
         last_answer: row.get("last_answer")?,
     })
 }
 
-/// Entries of one destination domain that are taken at a time.
-pub const PER_HOST: usize = 5;
+/// What [`read_entry`] reads.
+pub(super) const ENTRY: &str = "SELECT *, coalesce(queued_at,
+     (SELECT built FROM report WHERE report.number = outbox.report), 0) AS since FROM outbox";
