@@ -35,6 +35,10 @@ impl<R: Resolver> Destinations for LiveDestinations<'_, R> {
         let last = (&asked.record.record, asked.method);
         let resolver = Deadline::new(self.resolver.clone(), Instant::now() + LIMIT);
         let found = destinations(domain, last, send_at, self.asker, self.reports, &resolver).await;
+        let found = found.and_then(|found| {
+            self.reports.note_checks(&found.checked, self.asker.now)?;
+            Ok(found.to)
+        });
         found.unwrap_or_else(|error| {
             warn!(%domain, %error, "what is known of its destinations cannot be read; asked again later");
             unverified(asked, self.asker.max_destinations, send_at)

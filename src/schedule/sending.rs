@@ -52,8 +52,9 @@ pub struct Sending<R> {
 pub struct Opened<R> {
     /// Under these settings.
     of: Option<WayOut>,
-    /// `None`: it could not be.
     sender: Option<Sender<R>>,
+    /// It could be; else `sender` is the last one, which holds what it could not finish.
+    works: bool,
 }
 
 impl<R> Default for Opened<R> {
@@ -61,6 +62,7 @@ impl<R> Default for Opened<R> {
         Self {
             of: None,
             sender: None,
+            works: false,
         }
     }
 }
@@ -100,9 +102,10 @@ impl<R: Resolver + 'static> Sending<R> {
             let pause = self.pause(again);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                _ = stopped.changed() => return,
+                _ = stopped.changed() => break,
             }
         }
+        self.close().await;
     }
 
     /// Sends what is due now, if the window is open. What goes wrong is logged.
@@ -111,18 +114,27 @@ impl<R: Resolver + 'static> Sending<R> {
     }
 
     async fn send_until(&mut self, is_over: &(dyn Fn() -> bool + Sync)) -> Round {
-        let Some(settings) = self.settings.borrow_and_update().clone() else {
-            return Round::default();
-        };
+        let settings = self.settings.borrow_and_update().clone();
         let now = self.clock.now();
-        if !settings.schedule.opening(now).contains(now) {
-            return Round::default();
-        }
-        self.open(&settings.way_out);
-        let Some(sender) = &mut self.opened.sender else {
+        let open = settings.and_then(|settings| {
+            let window = settings.schedule.opening(now);
+            window.contains(now).then_some((settings, window))
+        });
+        let Some((settings, window)) = open else {
+            self.close().await;
             return Round::default();
         };
-        match sender.round_until(&*self.clock, is_over).await {
+        self.open(&settings.way_out).await;
+        let Some(sender) = self.opened.sender.as_mut().filter(|_| self.opened.works) else {
+            return Round::default();
+        };
+        // What doesn't fit goes on in the next window, or under the new settings.
+        let ends = || {
+            is_over()
+                || !window.contains(self.clock.now())
+                || self.settings.has_changed().unwrap_or(false)
+        };
+        match sender.round_until(&*self.clock, &ends).await {
             Ok(round) => round,
             Err(error) => {
                 warn!(%error, "reports cannot be sent now; trying again");
@@ -132,21 +144,32 @@ impl<R: Resolver + 'static> Sending<R> {
     }
 
     /// Opens the way out under new settings. What is wrong with them is told once.
-    fn open(&mut self, way_out: &WayOut) {
+    async fn open(&mut self, way_out: &WayOut) {
         let tried = self.opened.of.as_ref() == Some(way_out);
-        if tried && self.opened.sender.is_some() {
+        if tried && self.opened.works {
             return;
         }
-        self.opened.sender = match way_out.open(self.reports.clone(), self.resolver.clone()) {
-            Ok(sender) => Some(sender),
-            Err(problem) => {
-                if !tried {
-                    error!(%problem, "reports cannot be sent");
+        self.close().await;
+        let opened = way_out.open(self.reports.clone(), self.resolver.clone());
+        self.opened.works = opened.is_ok();
+        match opened {
+            Ok(mut sender) => {
+                if let Some(last) = self.opened.sender.take() {
+                    sender.take_over(last);
                 }
-                None
+                self.opened.sender = Some(sender);
             }
-        };
+            Err(problem) if !tried => error!(%problem, "reports cannot be sent"),
+            Err(_) => {}
+        }
         self.opened.of = Some(way_out.clone());
+    }
+
+    /// Keeps no connection that is not going to be used soon.
+    async fn close(&mut self) {
+        if let Some(sender) = &mut self.opened.sender {
+            sender.close().await;
+        }
     }
 
     /// Until there is something to do, a turn at most.

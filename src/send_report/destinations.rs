@@ -10,7 +10,7 @@ use crate::auth::dmarc::{DiscoveryMethod, Record};
 use crate::dns::Resolver;
 use crate::domain::DomainName;
 use crate::report::destination::{self, List, Request};
-use crate::store::{Destination, Reports, ReportsError, Standing, Unconfirmed};
+use crate::store::{Checked, Consent, Destination, Reports, ReportsError, Standing, Unconfirmed};
 use crate::time::Timestamp;
 
 /// Who asks.
@@ -23,6 +23,14 @@ pub struct Asker<'a> {
     pub now: Timestamp,
 }
 
+/// Where a domain's reports go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Destinations {
+    pub to: Vec<Destination>,
+    /// To be noted in the store.
+    pub checked: Vec<Checked>,
+}
+
 /// Where reports about `policy_domain` go, from the time `send_at` on. Empty: its record is gone, or asks
 /// for no reports any more. `last` is its record as last seen. What did not agree lately is not asked
 /// again so soon. Blocks for the store, for moments.
@@ -33,12 +41,12 @@ pub async fn destinations(
     asker: Asker<'_>,
     reports: &Reports,
     resolver: &impl Resolver,
-) -> Result<Vec<Destination>, ReportsError> {
+) -> Result<Destinations, ReportsError> {
     let found = discover(policy_domain, method, resolver).await;
     let rua = match found.policy {
         // A record above it is another policy domain's, which has its own reports.
         Ok(Some(policy)) if policy.domain == *policy_domain => policy.record.rua,
-        Ok(_) => return Ok(Vec::new()),
+        Ok(_) => return Ok(Destinations::default()),
         Err(_) => last.rua.clone(),
     };
     let noted = reports.unconfirmed_of(policy_domain)?;
@@ -53,40 +61,44 @@ pub async fn destinations(
         .cloned()
         .collect();
     let request = request(policy_domain, method, asker);
-    let mut all = Vec::new();
+    let mut all = Destinations::default();
     for found in destination::verify(&asked, &request, resolver).await {
-        note(&found, policy_domain, &noted, reports, asker.now)?;
-        all.extend(in_store(found, send_at, asker.now));
+        let checked = checked(&found, policy_domain, &noted, asker.now);
+        all.checked.extend(checked);
+        all.to.extend(in_store(found, send_at, asker.now));
     }
-    all.extend(rua.iter().filter_map(lately).map(|noted| Destination {
-        uri: noted.uri.clone(),
-        address: None,
-        standing: Standing::Refused(noted.reason.clone()),
-    }));
+    all.to
+        .extend(rua.iter().filter_map(lately).map(|noted| Destination {
+            uri: noted.uri.clone(),
+            address: None,
+            standing: Standing::Refused(noted.reason.clone()),
+        }));
     Ok(all)
 }
 
-/// Notes a receiver that does not agree, or forgets that it did not.
-fn note(
+/// What is to be noted: a receiver that does not agree, or that it does now.
+fn checked(
     found: &destination::Destination,
     policy_domain: &DomainName,
     noted: &[Unconfirmed],
-    reports: &Reports,
     now: Timestamp,
-) -> Result<(), ReportsError> {
+) -> Option<Checked> {
     let known = noted.iter().find(|noted| noted.uri == found.uri);
-    match &found.standing {
-        destination::Standing::Refused(refusal) if refusal.may_change() => {
-            let next = CONSENT.after(known.map_or(0, |k| k.checks).saturating_add(1), now);
-            reports.note_unconfirmed(policy_domain, &found.uri, &refusal.to_string(), now, next)
-        }
-        destination::Standing::Verified(_) if known.is_some() => reports
-            .forget_unconfirmed(policy_domain, &found.uri)
-            .map(|_| ()),
+    let consent = match &found.standing {
+        destination::Standing::Refused(refusal) if refusal.may_change() => Consent::Unconfirmed {
+            reason: refusal.to_string(),
+            next_check: CONSENT.after(known.map_or(0, |k| k.checks).saturating_add(1), now),
+        },
+        destination::Standing::Verified(_) if known.is_some() => Consent::Confirmed,
         destination::Standing::Verified(_)
         | destination::Standing::Refused(_)
-        | destination::Standing::Later(_) => Ok(()),
-    }
+        | destination::Standing::Later(_) => return None,
+    };
+    Some(Checked {
+        policy_domain: policy_domain.clone(),
+        uri: found.uri.clone(),
+        consent,
+    })
 }
 
 fn request<'a>(
@@ -137,27 +149,35 @@ pub(super) enum Verified {
     Later(String),
 }
 
-/// Verifies one URI of an outbox entry.
-pub(super) async fn verify(
+/// Asks DNS about one URI of an outbox entry.
+pub(super) async fn ask(
     uri: &str,
     policy_domain: &DomainName,
     method: DiscoveryMethod,
     asker: Asker<'_>,
-    (reports, resolver): (&Reports, &impl Resolver),
-) -> Result<Verified, ReportsError> {
+    resolver: &impl Resolver,
+) -> Option<destination::Destination> {
     let request = request(policy_domain, method, asker);
     let found = destination::verify(&[uri.to_owned()], &request, resolver).await;
-    let Some(found) = found.into_iter().next() else {
-        return Ok(Verified::No("not a destination".to_owned()));
-    };
+    found.into_iter().next()
+}
+
+/// What the answer comes to, and what is to be noted of it. Reads the store.
+pub(super) fn conclude(
+    found: destination::Destination,
+    policy_domain: &DomainName,
+    reports: &Reports,
+    now: Timestamp,
+) -> Result<(Verified, Option<Checked>), ReportsError> {
     let noted = reports.unconfirmed_of(policy_domain)?;
-    note(&found, policy_domain, &noted, reports, asker.now)?;
-    Ok(match found.standing {
+    let checked = checked(&found, policy_domain, &noted, now);
+    let verified = match found.standing {
         destination::Standing::Verified(verified) => {
             let addresses = verified.iter().map(|v| v.address().to_string());
             Verified::Yes(addresses.collect())
         }
         destination::Standing::Refused(refusal) => Verified::No(refusal.to_string()),
         destination::Standing::Later(error) => Verified::Later(error.to_string()),
-    })
+    };
+    Ok((verified, checked))
 }

@@ -1,11 +1,12 @@
-//! The sender: takes what is due from the outbox, one entry at a time, and records what came of it.
+//! The sender: takes what is due from the outbox, one mail at a time, and records what came of it. What is to
+//! be verified is, meanwhile.
 //!
 //! Owns the order of composing, signing, delivering and recording. SMTP is never inside a transaction.
 
-use super::delay::{RETRY, SERVER, later};
-use super::destinations::{Asker, Verified, verify};
+use super::delay::{SERVER, later};
 use super::failure::{Noted, note_failure};
 use super::pace::Pace;
+use super::verifying::{self, Verifying, deferred};
 use crate::auth::dmarc::uri::ReportUri;
 use crate::deliver::{Delivery, Signer, Smtp, Whose};
 use crate::dns::Resolver;
@@ -14,7 +15,7 @@ use crate::report::aggregate::{Format, mail};
 use crate::report::bounce::return_path;
 use crate::report::destination::PlainAddress;
 use crate::site_key::SiteKey;
-use crate::store::{Attempt, KeptReport, OutboxEntry, OutboxState, Reports, ReportsError, Turn};
+use crate::store::{Attempt, KeptReport, OutboxEntry, Reports, ReportsError, Turn};
 use crate::time::{Clock, Timestamp};
 use std::fmt;
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub struct Sender<R> {
     /// Failures of the server in a row, and until when it is left alone.
     server_failures: u32,
     paused_until: Option<Timestamp>,
+    /// Beside the mail.
+    verifying: Verifying,
     /// While an entry is in hand, or may be.
     turn: Option<Turn>,
     /// What the store could not take down: written before anything else is taken.
@@ -62,6 +65,8 @@ pub struct Round {
     pub deferred: u32,
     pub refused: u32,
     pub expired: u32,
+    /// The server is in trouble, and left alone for a while.
+    pub paused: bool,
     /// When there will be something to do; `None`: nothing waits.
     pub again: Option<Timestamp>,
 }
@@ -112,6 +117,7 @@ impl<R: Resolver + 'static> Sender<R> {
             last_host: String::new(),
             server_failures: 0,
             paused_until: None,
+            verifying: Verifying::new(),
             turn: None,
             unwritten: None,
         }
@@ -130,19 +136,41 @@ impl<R: Resolver + 'static> Sender<R> {
     ) -> Result<Round, SendError> {
         let mut round = Round::default();
         self.begin_turn(clock.now()).await?;
-        let result = self.send_due(clock, is_over, &mut round).await;
-        self.smtp.close().await;
-        if self.unwritten.is_none() {
+        let result = self.work(clock, is_over, &mut round).await;
+        if self.unwritten.is_none() && self.verifying.is_empty() {
             self.turn = None;
         }
-        result?;
+        if let Err(error) = result {
+            self.close().await;
+            return Err(error);
+        }
         let waiting = self.blocking(|reports| reports.outbox_counts()).await?;
         let mut again = waiting.next_try;
         for bound in [Some(self.pace.ready()), self.paused_until] {
             again = again.map(|again| bound.map_or(again, |bound| again.max(bound)));
         }
+        let now = clock.now();
         round.again = again;
+        round.paused = self.paused_until.is_some_and(|until| until > now);
+        // At a slow pace the next mail has its own round, and need not greet and log in again.
+        let soon = again.is_some_and(|again| again <= later(now, IDLE));
+        if !soon || is_over() {
+            self.close().await;
+        }
         Ok(round)
+    }
+
+    /// Says good-bye to the server. The next round greets it again.
+    pub async fn close(&mut self) {
+        self.smtp.close().await;
+    }
+
+    /// Takes over what another one could not finish: an answer that the store did not take down, and the
+    /// right to what it has in hand. For a sender under new settings.
+    pub fn take_over(&mut self, other: Self) {
+        self.unwritten = other.unwritten;
+        self.verifying = other.verifying;
+        self.turn = other.turn;
     }
 
     /// From here on others know that entries may be in our hand. Those that were in the hand of the dead
@@ -163,7 +191,9 @@ impl<R: Resolver + 'static> Sender<R> {
         Ok(())
     }
 
-    async fn send_due(
+    /// Sends and verifies what is due, until there is nothing to do or it `is_over`; then what is under way
+    /// is finished.
+    async fn work(
         &mut self,
         clock: &dyn Clock,
         is_over: &(dyn Fn() -> bool + Sync),
@@ -172,37 +202,86 @@ impl<R: Resolver + 'static> Sender<R> {
         if let Some(unwritten) = self.unwritten.clone() {
             self.write(unwritten).await?;
         }
-        while !is_over() {
-            let now = clock.now();
-            if self.paused_until.is_some_and(|until| until > now) || self.pace.ready() > now {
-                return Ok(());
-            }
-            let host = self.last_host.clone();
-            let taken = self
-                .blocking(move |reports| {
-                    let mail = reports.take_due(&host, 1, now, LEASE)?;
-                    match mail.is_empty() {
-                        true => reports.take_unverified(1, now, LEASE),
-                        false => Ok(mail),
-                    }
-                })
-                .await?;
-            let Some(entry) = taken.into_iter().next() else {
-                return Ok(());
-            };
-            self.last_host = host_of(&entry);
-            let fate = match self.attempt(&entry, now).await {
-                // One report's trouble is its own.
-                Err(SendError::Store(error @ ReportsError::Damaged(_))) => {
-                    Fate::of(self.deferred(&entry, error.to_string(), now))
+        let mut patience = Duration::ZERO;
+        loop {
+            self.take_answers(clock, patience, round).await?;
+            patience = Duration::ZERO;
+            if !is_over() {
+                self.ask_due(clock.now()).await?;
+                if self.send_next(clock, round).await? {
+                    continue;
                 }
-                other => other?,
-            };
-            if self.record(entry, fate, clock.now(), round).await? {
+            }
+            if self.verifying.is_empty() {
                 return Ok(());
             }
+            // Mail that becomes due meanwhile does not wait for all of it.
+            patience = GLANCE;
+        }
+    }
+
+    /// Has what is to be verified asked about, as much at a time as may be.
+    async fn ask_due(&mut self, now: Timestamp) -> Result<(), SendError> {
+        let room = self.verifying.room();
+        if room == 0 {
+            return Ok(());
+        }
+        let taken = self
+            .blocking(move |reports| reports.take_unverified(room, now, LEASE))
+            .await?;
+        for entry in taken {
+            let sources = (&self.reports, &self.resolver);
+            self.verifying.ask(entry, &self.settings, sources, now);
         }
         Ok(())
+    }
+
+    /// Writes down what was answered by now.
+    async fn take_answers(
+        &mut self,
+        clock: &dyn Clock,
+        patience: Duration,
+        round: &mut Round,
+    ) -> Result<(), SendError> {
+        let answered = self.verifying.answered(patience).await;
+        let answered = answered.map_err(|error| SendError::Thread(error.to_string()))?;
+        if answered.is_empty() {
+            return Ok(());
+        }
+        let (settings, now) = (self.settings.clone(), clock.now());
+        let written = self
+            .blocking(move |reports| verifying::write(answered, &settings, reports, now))
+            .await?;
+        for (entry, attempt) in &written {
+            round.count(attempt);
+            tell(entry, attempt);
+        }
+        Ok(())
+    }
+
+    /// Sends one mail, if one is due and may go now. True: one was tried.
+    async fn send_next(&mut self, clock: &dyn Clock, round: &mut Round) -> Result<bool, SendError> {
+        let now = clock.now();
+        if self.paused_until.is_some_and(|until| until > now) || self.pace.ready() > now {
+            return Ok(false);
+        }
+        let host = self.last_host.clone();
+        let taken = self
+            .blocking(move |reports| reports.take_due(&host, 1, now, LEASE))
+            .await?;
+        let Some(entry) = taken.into_iter().next() else {
+            return Ok(false);
+        };
+        self.last_host = host_of(&entry);
+        let fate = match self.attempt(&entry, now).await {
+            // One report's trouble is its own.
+            Err(SendError::Store(error @ ReportsError::Damaged(_))) => {
+                Fate::of(self.deferred(&entry, error.to_string(), now))
+            }
+            other => other?,
+        };
+        self.record(entry, fate, clock.now(), round).await?;
+        Ok(true)
     }
 
     async fn attempt(&mut self, entry: &OutboxEntry, now: Timestamp) -> Result<Fate, SendError> {
@@ -211,40 +290,7 @@ impl<R: Resolver + 'static> Sender<R> {
         let Some(report) = report else {
             return Ok(Fate::refused("the report is not kept any more".to_owned()));
         };
-        match entry.state {
-            OutboxState::ToVerify => self.verify(entry, &report, now).await,
-            OutboxState::Queued => self.send(entry, &report, now).await,
-            // Not taken in these states.
-            OutboxState::Sent | OutboxState::Refused | OutboxState::Expired => {
-                Ok(Fate::refused("not waiting".to_owned()))
-            }
-        }
-    }
-
-    async fn verify(
-        &self,
-        entry: &OutboxEntry,
-        report: &KeptReport,
-        now: Timestamp,
-    ) -> Result<Fate, SendError> {
-        let asker = Asker {
-            report_domain: &self.settings.report_domain,
-            max_destinations: self.settings.max_destinations,
-            now,
-        };
-        let (domain, method) = (&report.head.policy_domain, report.head.policy.method);
-        let sources = (&self.reports, &*self.resolver);
-        let verified = verify(&entry.uri, domain, method, asker, sources).await;
-        let attempt = match verified.map_err(SendError::Store)? {
-            Verified::Yes(addresses) => Attempt::Verified {
-                addresses,
-                most: self.settings.max_destinations,
-                at: now,
-            },
-            Verified::No(answer) => Attempt::Refused { answer },
-            Verified::Later(answer) => self.deferred(entry, answer, now),
-        };
-        Ok(Fate::of(attempt))
+        self.send(entry, &report, now).await
     }
 
     async fn send(
@@ -363,27 +409,18 @@ impl<R: Resolver + 'static> Sender<R> {
         }
     }
 
-    /// Tried again later, unless it was tried for `retry_for`; after a long downtime at least
-    /// `MIN_ATTEMPTS` times.
     fn deferred(&self, entry: &OutboxEntry, answer: String, now: Timestamp) -> Attempt {
-        let end = later(entry.since, self.settings.retry_for);
-        if now >= end && entry.tries >= MIN_ATTEMPTS {
-            return Attempt::Expired { answer };
-        }
-        Attempt::Deferred {
-            next_try: RETRY.after(entry.tries, now),
-            answer,
-        }
+        deferred(entry, answer, &self.settings, now)
     }
 
-    /// Writes down what came of an entry; true: the server is left alone for a while.
+    /// Writes down what came of a mail, and leaves the server alone for a while if it is in trouble.
     async fn record(
         &mut self,
         entry: OutboxEntry,
         fate: Fate,
         now: Timestamp,
         round: &mut Round,
-    ) -> Result<bool, SendError> {
+    ) -> Result<(), SendError> {
         round.count(&fate.attempt);
         tell(&entry, &fate.attempt);
         let unwritten = Unwritten {
@@ -399,8 +436,7 @@ impl<R: Resolver + 'static> Sender<R> {
             self.server_failures = 0;
             self.paused_until = None;
         }
-        self.write(unwritten).await?;
-        Ok(fate.pause)
+        self.write(unwritten).await
     }
 
     /// Err: kept, and written by the next round; the server's answer isn't lost for a full disk.
@@ -535,5 +571,7 @@ impl std::error::Error for SendError {}
 /// Longer than one mail can take: five minutes for each command, ten for the content. Who dies with a mail
 /// keeps nobody waiting for so long: see [`Turn`].
 const LEASE: Duration = Duration::from_secs(60 * 60);
-/// Tries before a report may expire.
-const MIN_ATTEMPTS: u32 = 3;
+/// How long a connection is kept for the next mail. RFC 5321 §4.5.3.2.7 has servers wait for five minutes.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long answers about destinations are waited for before it is looked whether mail is due.
+const GLANCE: Duration = Duration::from_millis(100);

@@ -289,6 +289,25 @@ pub struct Unconfirmed {
     pub next_check: Timestamp,
 }
 
+/// What the external check (RFC 9990 §4) came to, about a URI of a policy domain's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    pub policy_domain: DomainName,
+    pub uri: String,
+    pub consent: Consent,
+}
+
+/// Whether the receiver agrees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Consent {
+    Confirmed,
+    /// To be checked again at `next_check`.
+    Unconfirmed {
+        reason: String,
+        next_check: Timestamp,
+    },
+}
+
 /// An address, or a domain, whose mail fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suppression {

@@ -6,6 +6,7 @@ mod misbehaviour;
 mod outbox;
 mod program;
 mod signing;
+mod slow_dns;
 mod status;
 mod window;
 

@@ -4,7 +4,7 @@ use crate::kept_reports::{HandClock, NOW, domain, keep, open, verified};
 use crate::smtp_server::{Does, SmtpServer, Step};
 use alignd::deliver::{DeliverySettings, Server, Smtp, Timeouts, TlsMode};
 use alignd::dns::zone::{Zone, ZoneRecord};
-use alignd::dns::{LookupError, QueryName, TxtRecord};
+use alignd::dns::{LookupError, QueryName, Resolver, TxtRecord};
 use alignd::report::aggregate::Format;
 use alignd::report::bounce::Claim;
 use alignd::report::destination::PlainAddress;
@@ -18,11 +18,11 @@ use std::time::Duration;
 
 const HOUR: i64 = 3_600;
 
-pub struct Desk {
+pub struct Desk<R = Zone> {
     pub reports: Reports,
     pub clock: HandClock,
     pub server: SmtpServer,
-    sender: Sender<Zone>,
+    sender: Sender<R>,
     home: tempfile::TempDir,
 }
 
@@ -34,11 +34,13 @@ impl Desk {
     pub fn open(manners: impl Fn(&Step) -> Does + Send + Sync + 'static) -> Self {
         Self::with(manners, 6_000, Zone::new())
     }
+}
 
-    fn with(
+impl<R: Resolver + 'static> Desk<R> {
+    pub fn with(
         manners: impl Fn(&Step) -> Does + Send + Sync + 'static,
         rate: u32,
-        zone: Zone,
+        resolver: R,
     ) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         let server = SmtpServer::start(manners);
@@ -69,7 +71,7 @@ impl Desk {
             reports.clone(),
             key(),
             (smtp, None),
-            Arc::new(zone),
+            Arc::new(resolver),
         );
         Self {
             reports,
@@ -151,7 +153,7 @@ async fn one_domains_trouble_holds_up_nobody_and_has_an_end() {
         desk.keep(&format!("p{n}.example"), &[&format!("d@h{n}.example")]);
     }
     let round = desk.round().await;
-    assert_eq!(counts(&round), [20, 1, 0, 0]);
+    assert_eq!((counts(&round), round.paused), ([20, 1, 0, 0], false));
     let mut waits = Vec::new();
     let mut total = 0;
     loop {
@@ -228,6 +230,24 @@ async fn an_answer_that_the_store_cannot_take_down_is_not_lost() {
 }
 
 #[tokio::test]
+async fn a_report_that_cannot_be_read_ends_too() {
+    let mut desk = Desk::open(|_| Does::Well);
+    let report = desk.keep("a.example", &["d@a.example"]);
+    let store = rusqlite::Connection::open(desk.home.path().join("reports.db")).expect("opens");
+    let damage = "UPDATE report SET p = 'damaged'";
+    store.execute(damage, []).expect("it was kept");
+    for _ in 0..40 {
+        desk.round().await;
+        desk.clock.forward(4 * HOUR);
+    }
+    assert!(
+        desk.entry(report).starts_with("expired "),
+        "{}",
+        desk.entry(report)
+    );
+}
+
+#[tokio::test]
 async fn a_server_in_trouble_is_left_alone_for_a_while() {
     let up = Arc::new(AtomicUsize::new(0));
     let state = up.clone();
@@ -240,6 +260,7 @@ async fn a_server_in_trouble_is_left_alone_for_a_while() {
     }
     let round = desk.round().await;
     assert_eq!(counts(&round), [0, 1, 0, 0], "one try shows it");
+    assert!(round.paused);
     let again = round.again.expect("they wait");
     assert_eq!((again.micros() - NOW.micros()) / 1_000_000, 60);
     assert_eq!(counts(&desk.round().await), [0, 0, 0, 0]);
@@ -291,6 +312,7 @@ async fn the_rate_holds() {
         sent += desk.round().await.sent;
     }
     assert_eq!(sent, 40);
+    assert_eq!(desk.server.connections(), 1, "kept from mail to mail");
 }
 
 #[tokio::test]

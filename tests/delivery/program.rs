@@ -1,11 +1,13 @@
 //! The program itself: `alignd schedule` builds what is due with nobody asking, `alignd report send --now`
 //! sends it. DNS is a port where nobody answers: the record that was seen last holds.
 
+use crate::kept_reports::{keep, open, verified};
 use crate::plain_verdict::plain_verdict;
 use crate::smtp_server::{Does, SmtpServer};
 use crate::wait;
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
-use alignd::store::{Store, StoreSettings};
+use alignd::report::aggregate::Format;
+use alignd::store::{Destination, Standing, Store, StoreSettings};
 use alignd::time::{Timestamp, UtcDay};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -108,6 +110,36 @@ fn it_builds_by_itself_and_sends_when_told() {
     assert_eq!(received[0].to, ["<dmarc-reports@b.example>"]);
     assert_eq!(run(&settings, &send).status.code(), Some(1));
     assert_eq!(server.received().len(), 1);
+}
+
+#[test]
+fn what_waits_for_its_time_is_told() {
+    let home = tempfile::tempdir().expect("a directory");
+    let server = SmtpServer::start(|_| Does::Well);
+    let settings = filled(home.path(), server.port());
+    let reports = open(&home.path().join("store"));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a time");
+    let now = Timestamp::from_seconds(now.as_secs() as i64);
+    for (name, wait) in [("due.example", 0), ("later.example", 7 * 86_400)] {
+        let to = Destination {
+            standing: Standing::Verified(now.plus_micros(wait * 1_000_000)),
+            ..verified(&format!("d@{name}"))
+        };
+        keep(&reports, name, Format::Rfc9990, vec![to], now);
+    }
+    for (arguments, code, arrived) in [
+        (["report", "send"].as_slice(), 3, 1),
+        (&["report", "send"], 1, 1),
+        (&["report", "send", "--now"], 0, 2),
+    ] {
+        let sent = run(&settings, arguments);
+        let said = String::from_utf8_lossy(&sent.stderr);
+        assert_eq!(sent.status.code(), Some(code), "{arguments:?}: {said}");
+        assert_eq!(said.contains("1 wait for their time"), code == 3, "{said}");
+        assert_eq!(server.received().len(), arrived);
+    }
 }
 
 /// On its own it serves numbers too: one report waits, and no day is due any more.

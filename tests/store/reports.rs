@@ -6,9 +6,9 @@ use alignd::domain::DomainName;
 use alignd::report::ReportId;
 use alignd::report::aggregate::{Format, Head, NormalisedPolicy, Reporter};
 use alignd::store::{
-    Attempt, CameTo, Claimed, Destination, Finished, Include, LEASE, Lease, NewReport, OutboxEntry,
-    OutboxState, PER_HOST, Range, ReportFilter, ReportNumber, Reports, ReportsError, Standing,
-    StoreSettings, Wanted,
+    Attempt, CameTo, Checked, Claimed, Consent, Destination, Finished, Include, LEASE, Lease,
+    NewReport, OutboxEntry, OutboxState, PER_HOST, Range, ReportFilter, ReportNumber, Reports,
+    ReportsError, Standing, StoreSettings, Wanted,
 };
 use alignd::time::{Timestamp, UtcDay};
 use std::path::Path;
@@ -533,16 +533,24 @@ fn unconfirmed_destinations_are_noted_and_forgotten() {
     let reports = opened(directory.path());
     let name = domain("a.example");
     let uri = "mailto:d@x.example";
+    let checked = |consent| Checked {
+        policy_domain: name.clone(),
+        uri: uri.to_owned(),
+        consent,
+    };
     for checks in 1..3 {
-        reports
-            .note_unconfirmed(&name, uri, "nothing there", NOW, later(60 * checks))
-            .unwrap();
+        let unconfirmed = Consent::Unconfirmed {
+            reason: "nothing there".to_owned(),
+            next_check: later(60 * checks),
+        };
+        reports.note_checks(&[checked(unconfirmed)], NOW).unwrap();
     }
     let noted = reports.unconfirmed_of(&name).unwrap();
     assert_eq!((noted[0].checks, noted[0].next_check), (2, later(120)));
     assert_eq!(reports.unconfirmed().unwrap(), noted);
-    assert!(reports.forget_unconfirmed(&name, uri).unwrap());
-    assert!(!reports.forget_unconfirmed(&name, uri).unwrap());
+    let confirmed = [checked(Consent::Confirmed)];
+    reports.note_checks(&confirmed, NOW).unwrap();
+    assert_eq!(reports.unconfirmed().unwrap(), []);
 }
 
 #[test]

@@ -29,7 +29,9 @@ Examples:
   alignd report send --now          everything that is built and not tried yet, too
 
 Mails go as fast as delivery.rate allows. Reports need not be enabled. Run it as the user that alignd
-runs as: it writes into the store. Exit codes: 0 nothing was left, 1 nothing was due, 3 some must wait.";
+runs as: it writes into the store. A smarthost in trouble ends it; a mail that one domain refuses for now
+does not. Exit codes: 0 nothing is left, 1 nothing was due, 3 some wait: for their time in the window,
+or to be tried again.";
 
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let config = settings(file)?.config;
@@ -41,7 +43,7 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
         let hurried = reports.hurry(now());
         hurried.map_err(|error| Failure::Temporary(error.to_string()))?;
     }
-    let total = dns::wait(send(&config, reports))?;
+    let total = dns::wait(send(&config, reports.clone()))?;
     let keys = vec!["verified", "sent", "deferred", "refused", "expired"];
     let row = [
         total.verified,
@@ -55,16 +57,18 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let rows = vec![row.into_iter().map(Cell::new).collect()];
     screen.listing(&Listing { keys, rows }, arguments.format)?;
     screen.finish()?;
-    match (done, total.deferred) {
+    let left = reports.outbox_counts();
+    let left = left.map_err(|error| Failure::Temporary(error.to_string()))?;
+    match (done, left.to_verify.saturating_add(left.queued)) {
         (0, _) => Ok(Exit::No),
         (_, 0) => Ok(Exit::Ok),
-        (_, deferred) => Err(Failure::Temporary(format!(
-            "{deferred} could not be sent now; they are tried again in the send window"
+        (_, left) => Err(Failure::Temporary(format!(
+            "{left} wait for their time in the send window, or to be tried again"
         ))),
     }
 }
 
-/// Rounds until nothing is due any more.
+/// Rounds until nothing is due any more, or the server takes nothing.
 async fn send(config: &Config, reports: Reports) -> Result<Round, Failure> {
     let resolver = LiveResolver::new(&config.dns).map_err(|e| Failure::Usage(e.to_string()))?;
     let way_out = way_out(config, &host_name()).map_err(no_sender)?;
@@ -79,21 +83,23 @@ async fn send(config: &Config, reports: Reports) -> Result<Round, Failure> {
         total.deferred += round.deferred;
         total.refused += round.refused;
         total.expired += round.expired;
-        // Who cannot be reached now is left to the daemon; the pace asks for a moment only.
-        if round.deferred > 0 && round.sent == 0 {
-            return Ok(total);
-        }
         let wait = round
             .again
             .map(|again| again.micros().saturating_sub(now().micros()));
-        match wait.map(u64::try_from) {
-            Some(Ok(wait)) if wait > PACE => return Ok(total),
-            Some(Ok(wait)) => tokio::time::sleep(Duration::from_micros(wait)).await,
-            Some(Err(_)) => {}
-            None => return Ok(total),
+        match wait.map(|wait| u64::try_from(wait).unwrap_or(0)) {
+            // The pace asks for a moment only; who cannot be reached now is left to the daemon.
+            Some(wait) if wait <= PACE && !round.paused => {
+                tokio::time::sleep(Duration::from_micros(wait).max(BREATH)).await;
+            }
+            Some(_) | None => {
+                sender.close().await;
+                return Ok(total);
+            }
         }
     }
 }
 
 /// The longest that `delivery.rate` makes the next mail wait, in microseconds: 1 a minute.
 const PACE: u64 = 60_000_000;
+/// Between two rounds, whatever they say.
+const BREATH: Duration = Duration::from_millis(20);

@@ -4,10 +4,13 @@
 //! not confirm is never queued, whoever asks for it. Taking entries is `take`'s.
 
 use super::keep::host;
+use super::suppress::note_checks;
 use super::{Reports, collect};
 use crate::report::destination::Refusal;
 use crate::store::error::ReportsError;
-use crate::store::reports::{Attempt, OutboxCounts, OutboxEntry, OutboxState, ReportNumber};
+use crate::store::reports::{
+    Attempt, Checked, OutboxCounts, OutboxEntry, OutboxState, ReportNumber,
+};
 use crate::store::sqlite::rebuild::{Trouble, word};
 use crate::time::Timestamp;
 use rusqlite::{Connection, Row, params};
@@ -21,6 +24,21 @@ impl Reports {
         attempt: &Attempt,
     ) -> Result<bool, ReportsError> {
         self.write(|c| Ok(record(c, entry, attempt)?))
+    }
+
+    /// Records what came of several, and of the checks that decided it, in one transaction.
+    pub fn record_attempts(
+        &self,
+        attempts: &[(OutboxEntry, Attempt)],
+        checked: &[Checked],
+        now: Timestamp,
+    ) -> Result<(), ReportsError> {
+        self.write(|c| {
+            for (entry, attempt) in attempts {
+                record(c, entry, attempt)?;
+            }
+            Ok(note_checks(c, checked, now)?)
+        })
     }
 
     /// Puts a report's entries back on their way, to be tried at `now`: those that were sent, expired, or

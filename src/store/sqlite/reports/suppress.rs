@@ -7,7 +7,7 @@ use super::keep::host;
 use super::{Reports, Undone, collect};
 use crate::domain::DomainName;
 use crate::store::error::ReportsError;
-use crate::store::reports::{Suppression, Unconfirmed};
+use crate::store::reports::{Checked, Consent, Suppression, Unconfirmed};
 use crate::store::sqlite::rebuild::Trouble;
 use crate::store::wire::read_domain;
 use crate::time::Timestamp;
@@ -85,46 +85,13 @@ impl Reports {
         self.read(|c| collect(c, sql, [], read_suppression))
     }
 
-    /// Notes that the external check did not confirm a destination, and when to check again.
-    pub fn note_unconfirmed(
-        &self,
-        policy_domain: &DomainName,
-        uri: &str,
-        reason: &str,
-        now: Timestamp,
-        next_check: Timestamp,
-    ) -> Result<(), ReportsError> {
-        self.write(|c| {
-            c.execute(
-                "INSERT INTO unconfirmed (policy_domain, uri, reason, since, checks, next_check)
-                 VALUES (?1, ?2, ?3, ?4, 1, ?5)
-                 ON CONFLICT (policy_domain, uri) DO UPDATE SET reason = excluded.reason,
-                     checks = checks + 1, next_check = excluded.next_check",
-                params![
-                    policy_domain.as_str(),
-                    uri,
-                    reason,
-                    now.micros(),
-                    next_check.micros()
-                ],
-            )?;
-            Ok(())
-        })
-    }
-
-    /// Forgets that a destination was not confirmed: it is now, or nobody names it any more.
-    pub fn forget_unconfirmed(
-        &self,
-        policy_domain: &DomainName,
-        uri: &str,
-    ) -> Result<bool, ReportsError> {
-        self.write(|c| {
-            let deleted = c.execute(
-                "DELETE FROM unconfirmed WHERE policy_domain = ?1 AND uri = ?2",
-                params![policy_domain.as_str(), uri],
-            )?;
-            Ok(deleted == 1)
-        })
+    /// Notes what the external check came to at `now`: who did not agree, and when to ask again; who does
+    /// now is forgotten. One transaction.
+    pub fn note_checks(&self, checked: &[Checked], now: Timestamp) -> Result<(), ReportsError> {
+        if checked.is_empty() {
+            return Ok(());
+        }
+        self.write(|c| Ok(note_checks(c, checked, now)?))
     }
 
     /// A domain's destinations that are not confirmed.
@@ -147,6 +114,38 @@ impl Reports {
         let sql = "SELECT * FROM unconfirmed ORDER BY policy_domain, uri LIMIT 10000";
         self.read(|c| collect(c, sql, [], read_unconfirmed))
     }
+}
+
+/// The same, in a transaction that does more.
+pub(super) fn note_checks(
+    c: &Connection,
+    checked: &[Checked],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    for one in checked {
+        let (policy_domain, uri) = (one.policy_domain.as_str(), &one.uri);
+        match &one.consent {
+            Consent::Confirmed => {
+                c.prepare_cached("DELETE FROM unconfirmed WHERE policy_domain = ?1 AND uri = ?2")?
+                    .execute(params![policy_domain, uri])?
+            }
+            Consent::Unconfirmed { reason, next_check } => c
+                .prepare_cached(
+                    "INSERT INTO unconfirmed (policy_domain, uri, reason, since, checks, next_check)
+                     VALUES (?1, ?2, ?3, ?4, 1, ?5)
+                     ON CONFLICT (policy_domain, uri) DO UPDATE SET reason = excluded.reason,
+                         checks = checks + 1, next_check = excluded.next_check",
+                )?
+                .execute(params![
+                    policy_domain,
+                    uri,
+                    reason,
+                    now.micros(),
+                    next_check.micros()
+                ])?,
+        };
+    }
+    Ok(())
 }
 
 fn of(c: &Connection, who: &str) -> Result<Suppression, Undone> {
