@@ -149,7 +149,7 @@ pub fn dsn(data: &[u8]) {
     let status = [STATUS, data].concat();
     for message in [data, &status] {
         match dsn::read(&Message::parse(message)) {
-            Notice::Permanent(said) | Notice::Temporary(said) => {
+            Notice::Permanent(said) | Notice::GivenUp(said) | Notice::Temporary(said) => {
                 assert!(said.chars().count() <= 300);
                 assert!(!said.contains(char::is_control), "{said:?}");
             }

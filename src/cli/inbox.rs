@@ -6,8 +6,8 @@ use super::{Exit, Failure, Outcome, settings};
 use crate::daemon::SystemClock;
 use crate::inbox::{Inbox, read_bounce};
 use crate::key_file;
-use crate::send_report::{Noted, Taken};
-use crate::store::Reports;
+use crate::send_report::Taken;
+use crate::store::{Noted, Reports};
 use clap::{Args, Subcommand};
 use std::path::Path;
 use std::sync::Arc;
@@ -65,6 +65,11 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
         .map_err(|error| Failure::Temporary(format!("standard input: {error}")))?;
     match inbox.take(&bounce)? {
         Taken::NotOurs | Taken::NotABounce | Taken::NoFailure | Taken::KnownAlready => {}
+        Taken::GivenUp { domain } => {
+            println!(
+                "a report to {domain} was given up on the way; alignd report resend sends it again"
+            );
+        }
         Taken::Failed { domain, noted } => println!("{}", words(&domain.to_string(), &noted)),
     }
     Ok(Exit::Ok)
@@ -72,6 +77,8 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
 
 fn words(domain: &str, noted: &Noted) -> String {
     match noted {
+        Noted::Known => format!("this report to {domain} came back before"),
+        Noted::Suppressed => format!("a report to {domain}, which is suppressed already, failed"),
         Noted::Counted => {
             format!("a report to {domain} failed; the next one suppresses the address")
         }

@@ -80,6 +80,7 @@ fn tell(taken: &Taken) {
         Taken::NotABounce => ("no_bounce", ""),
         Taken::NoFailure => ("no_failure", ""),
         Taken::KnownAlready => ("known", ""),
+        Taken::GivenUp { domain } => ("given_up", domain.as_str()),
         Taken::Failed { domain, .. } => ("failed", domain.as_str()),
     };
     metrics::counter!("alignd_bounces_total", "result" => result).increment(1);

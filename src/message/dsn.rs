@@ -13,6 +13,8 @@ use super::parse::Message;
 pub enum Notice {
     /// It failed and will fail again: what the server said, or the status, printable and short.
     Permanent(String),
+    /// A server on the way had only transient trouble, and gave it up after some days.
+    GivenUp(String),
     /// It failed this time, or is late.
     Temporary(String),
     /// It arrived, or was passed on.
@@ -84,8 +86,9 @@ fn recipient(fields: &[HeaderField]) -> Notice {
     let class = class(&status).or(code);
     let grounds = || said.clone().unwrap_or_else(|| status.clone());
     match action.split([' ', '(']).next().unwrap_or_default() {
-        // "The Reporting MTA has abandoned any attempts": what it met may pass by all the same.
-        "failed" if class == Some('4') => Notice::Temporary(grounds()),
+        // RFC 3464 §2.3.3: "The Reporting MTA has abandoned any attempts to deliver the message". What it met
+        // may pass by all the same.
+        "failed" if class == Some('4') => Notice::GivenUp(grounds()),
         "failed" => Notice::Permanent(grounds()),
         "delayed" => Notice::Temporary(grounds()),
         "delivered" | "relayed" | "expanded" => Notice::Delivered,
@@ -165,7 +168,8 @@ fn worse(a: Notice, b: Notice) -> Notice {
         Notice::NotADsn => 0,
         Notice::Delivered => 1,
         Notice::Temporary(_) => 2,
-        Notice::Permanent(_) => 3,
+        Notice::GivenUp(_) => 3,
+        Notice::Permanent(_) => 4,
     };
     if rank(&b) > rank(&a) { b } else { a }
 }
@@ -191,6 +195,7 @@ mod tests {
     fn check(message: &str, expected: &str) {
         let found = match read(&Message::parse(message.as_bytes())) {
             Notice::Permanent(said) => format!("permanent: {said}"),
+            Notice::GivenUp(said) => format!("given up: {said}"),
             Notice::Temporary(said) => format!("temporary: {said}"),
             Notice::Delivered => "delivered".to_owned(),
             Notice::NotADsn => "not a dsn".to_owned(),
@@ -219,7 +224,7 @@ mod tests {
             // Given up after five days of transient trouble.
             (
                 "Reporting-MTA: dns; mx.example\n\nFinal-Recipient: rfc822; a@b.example\nAction: failed\nStatus: 4.4.1\n",
-                "temporary: 4.4.1",
+                "given up: 4.4.1",
             ),
             // Sendmail.
             (
@@ -303,7 +308,7 @@ mod tests {
         #[test]
         fn never_more_than_a_line(text in "((Action|Status|Diagnostic-Code): ?\\PC{0,20}(failed|5\\.1\\.1|smtp; )?\\PC{0,400}\r?\n|\n){0,12}") {
             match read(&Message::parse(report(&text).as_bytes())) {
-                Notice::Permanent(said) | Notice::Temporary(said) => {
+                Notice::Permanent(said) | Notice::GivenUp(said) | Notice::Temporary(said) => {
                     prop_assert!(said.chars().count() <= MAX_SAID);
                     prop_assert!(!said.contains(char::is_control));
                 }

@@ -3,14 +3,14 @@
 //! Owns the one way a bounce gets effect: a return path that we signed, for an entry of our outbox, once.
 //! Anything else does nothing, whoever sends it.
 
-use super::failure::{Noted, note_failure};
+use super::failure::note_failure;
 use crate::domain::DomainName;
 use crate::message::dsn::{self, Notice};
 use crate::message::parse::Message;
 use crate::report::bounce::Claim;
 use crate::report::destination::PlainAddress;
 use crate::site_key::SiteKey;
-use crate::store::{Reports, ReportsError};
+use crate::store::{Failure, Noted, Reports, ReportsError};
 use crate::time::Timestamp;
 
 /// A message to our return path, as an entrance got it.
@@ -33,6 +33,9 @@ pub enum Taken {
     NoFailure,
     /// It bounced before.
     KnownAlready,
+    /// A mail server on the way had only transient trouble with it, for too long. Nothing is held against the
+    /// address, but the report did not arrive.
+    GivenUp { domain: DomainName },
     /// A permanent failure of mail to this domain.
     Failed { domain: DomainName, noted: Noted },
 }
@@ -58,17 +61,29 @@ pub fn take_bounce(
     let Some((entry, address)) = found else {
         return Ok(Taken::NotOurs);
     };
+    let domain = address.domain().clone();
     let said = match dsn::read(&Message::parse(&bounce.message)) {
         Notice::Permanent(said) => said,
+        Notice::GivenUp(said) => {
+            let answer = format!("given up by a mail server on the way: {said}");
+            return Ok(match reports.note_given_up(entry, &answer)? {
+                true => Taken::GivenUp { domain },
+                false => Taken::KnownAlready,
+            });
+        }
         Notice::Temporary(_) | Notice::Delivered => return Ok(Taken::NoFailure),
         Notice::NotADsn => return Ok(Taken::NotABounce),
     };
-    if !reports.note_bounce(entry, &format!("bounced: {said}"))? {
-        return Ok(Taken::KnownAlready);
-    }
-    Ok(Taken::Failed {
-        domain: address.domain().clone(),
-        noted: note_failure(reports, &address.to_string(), &said, now)?,
+    let failure = Failure {
+        address: &address.to_string(),
+        reason: &said,
+        returned: Some(entry),
+    };
+    Ok(match note_failure(reports, failure, now)? {
+        Noted::Known => Taken::KnownAlready,
+        noted @ (Noted::Suppressed | Noted::Counted | Noted::Address(_) | Noted::Domain(_)) => {
+            Taken::Failed { domain, noted }
+        }
     })
 }
 

@@ -20,5 +20,5 @@ mod verifying;
 
 pub use bounce::{BOUNCE_OCTETS, Bounce, Taken, take_bounce};
 pub use destinations::{Asker, Destinations, destinations};
-pub use failure::{Noted, note_failure};
+pub use failure::note_failure;
 pub use sender::{Round, SendError, SendSettings, Sender};

@@ -4,7 +4,7 @@
 //! Owns the order of composing, signing, delivering and recording. SMTP is never inside a transaction.
 
 use super::delay::{SERVER, later};
-use super::failure::{Noted, note_failure};
+use super::failure::note_failure;
 use super::pace::Pace;
 use super::verifying::{self, Verifying, deferred};
 use crate::auth::dmarc::uri::ReportUri;
@@ -15,7 +15,7 @@ use crate::report::aggregate::{Format, mail};
 use crate::report::bounce::return_path;
 use crate::report::destination::PlainAddress;
 use crate::site_key::SiteKey;
-use crate::store::{Attempt, KeptReport, OutboxEntry, Reports, ReportsError, Turn};
+use crate::store::{Attempt, Failure, KeptReport, Noted, OutboxEntry, Reports, ReportsError, Turn};
 use crate::time::{Clock, Timestamp};
 use std::fmt;
 use std::sync::Arc;
@@ -473,7 +473,12 @@ impl Unwritten {
         reports.record_attempt(&self.entry, &self.attempt)?;
         match (&self.attempt, &self.entry.address) {
             (Attempt::Refused { answer }, Some(address)) if self.failed => {
-                note_failure(reports, address, answer, self.at).map(Some)
+                let failure = Failure {
+                    address,
+                    reason: answer,
+                    returned: None,
+                };
+                note_failure(reports, failure, self.at).map(Some)
             }
             _ => Ok(None),
         }

@@ -47,9 +47,9 @@ pub use query::{
     SkipCount, SkipPair, StoreStats, Stored, Summary,
 };
 pub use reports::{
-    Attempt, CameTo, Checked, Claimed, Consent, Covered, Destination, Expired, Finished, InVain,
-    KeptReport, Lease, NewReport, OutboxCounts, OutboxEntry, OutboxState, Range, ReportFilter,
-    ReportNumber, ReportsExpired, Standing, Suppression, Unconfirmed, Wanted,
+    Attempt, CameTo, Checked, Claimed, Consent, Covered, Destination, Expired, Failure, Finished,
+    InVain, KeptReport, Lease, NewReport, Noted, OutboxCounts, OutboxEntry, OutboxState, Range,
+    ReportFilter, ReportNumber, ReportsExpired, Standing, Suppression, Terms, Unconfirmed, Wanted,
 };
 pub use sqlite::fold::{CoveredBy, Folded, Selection};
 pub use sqlite::list::Messages;

@@ -324,6 +324,39 @@ pub struct Suppression {
     pub reason: String,
 }
 
+/// A permanent failure of mail to an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure<'a> {
+    pub address: &'a str,
+    /// What its server said.
+    pub reason: &'a str,
+    /// The outbox entry whose mail came back; `None`: the server refused it to our face.
+    pub returned: Option<i64>,
+}
+
+/// What failures come to.
+pub struct Terms<'a> {
+    /// How many suppress.
+    pub failures: u32,
+    /// Until when the nth time (from 1).
+    pub until: &'a dyn Fn(u32) -> Timestamp,
+}
+
+/// What a failure came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Noted {
+    /// The mail that came back had not been sent, or came back before.
+    Known,
+    /// Nothing is sent there any more, and this mail was sent before: it isn't counted.
+    Suppressed,
+    /// It is the first.
+    Counted,
+    /// Nothing is sent there before this.
+    Address(Suppression),
+    /// Nor to any other address of the domain.
+    Domain(Suppression),
+}
+
 /// What a pass of retention deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReportsExpired {

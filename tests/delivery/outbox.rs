@@ -12,6 +12,7 @@ use alignd::send_report::{Round, SendSettings, Sender};
 use alignd::site_key::SiteKey;
 use alignd::store::{Destination, OutboxState, ReportNumber, Reports, Standing};
 use alignd::time::Clock;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -80,6 +81,10 @@ impl<R: Resolver + 'static> Desk<R> {
             sender,
             home,
         }
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.home.path().join("reports.db")
     }
 
     pub async fn round(&mut self) -> Round {
@@ -222,7 +227,7 @@ async fn an_answer_that_the_store_cannot_take_down_is_not_lost() {
         let other = desk.reports.begin_turn(desk.clock.now()).expect("a turn");
         assert_eq!(other.taken_back, 0);
     }
-    let store = rusqlite::Connection::open(desk.home.path().join("reports.db")).expect("opens");
+    let store = rusqlite::Connection::open(desk.store()).expect("opens");
     store.execute("DROP TRIGGER full", []).expect("it was made");
     assert_eq!(counts(&desk.round().await), [0, 0, 0, 0]);
     assert_eq!(desk.entry(report), "sent 250 2.0.0 taken");
@@ -233,7 +238,7 @@ async fn an_answer_that_the_store_cannot_take_down_is_not_lost() {
 async fn a_report_that_cannot_be_read_ends_too() {
     let mut desk = Desk::open(|_| Does::Well);
     let report = desk.keep("a.example", &["d@a.example"]);
-    let store = rusqlite::Connection::open(desk.home.path().join("reports.db")).expect("opens");
+    let store = rusqlite::Connection::open(desk.store()).expect("opens");
     let damage = "UPDATE report SET p = 'damaged'";
     store.execute(damage, []).expect("it was kept");
     for _ in 0..40 {

@@ -6,9 +6,9 @@ use alignd::domain::DomainName;
 use alignd::report::ReportId;
 use alignd::report::aggregate::{Format, Head, NormalisedPolicy, Reporter};
 use alignd::store::{
-    Attempt, CameTo, Checked, Claimed, Consent, Destination, Finished, Include, LEASE, Lease,
-    NewReport, OutboxEntry, OutboxState, PER_HOST, Range, ReportFilter, ReportNumber, Reports,
-    ReportsError, Standing, StoreSettings, Wanted,
+    Attempt, CameTo, Checked, Claimed, Consent, Destination, Failure, Finished, Include, LEASE,
+    Lease, NewReport, Noted, OutboxEntry, OutboxState, PER_HOST, Range, ReportFilter, ReportNumber,
+    Reports, ReportsError, Standing, StoreSettings, Terms, Wanted,
 };
 use alignd::time::{Timestamp, UtcDay};
 use std::path::Path;
@@ -493,8 +493,21 @@ fn what_is_to_be_verified_is_sent_only_after_it_was() {
 fn failures_are_counted_and_suppressions_end() {
     let directory = tempfile::tempdir().unwrap();
     let reports = opened(directory.path());
-    let count = |who: &str| {
-        let found = reports.count_failure(who, "550 no such user", NOW).unwrap();
+    let terms = Terms {
+        failures: 9,
+        until: &|_| later(9_000),
+    };
+    let count = |address: &str| {
+        let failure = Failure {
+            address,
+            reason: "550 no such user",
+            returned: None,
+        };
+        let noted = reports.fail(failure, &terms, later(100)).unwrap();
+        assert_eq!(noted, Noted::Counted);
+        let all = reports.suppressions().unwrap();
+        let who = address.to_ascii_lowercase();
+        let found = all.into_iter().find(|found| found.who == who).unwrap();
         (found.failures, found.times, found.until)
     };
     assert_eq!(count("D@A.example"), (1, 0, None));

@@ -73,28 +73,6 @@ impl Reports {
         })
     }
 
-    /// Notes that mail which was sent came back. False when it had not been sent, or came back before.
-    pub fn note_bounce(&self, entry: i64, answer: &str) -> Result<bool, ReportsError> {
-        self.write(|c| {
-            let noted = c.execute(
-                "UPDATE outbox SET state = 'refused', last_answer = ?2
-                 WHERE number = ?1 AND state = 'sent'",
-                params![entry, answer],
-            )?;
-            Ok(noted == 1)
-        })
-    }
-
-    /// Whether mail to another address of a domain was sent and did not come back.
-    pub fn gets_mail(&self, domain: &str, but_for: &str) -> Result<bool, ReportsError> {
-        self.read(|c| {
-            let sql = "SELECT EXISTS (SELECT 1 FROM outbox o WHERE o.host = ?1 AND o.state = 'sent'
-                 AND lower(o.address) <> lower(?2)
-                 AND NOT EXISTS (SELECT 1 FROM suppression s WHERE s.who = lower(o.address)))";
-            Ok(c.query_row(sql, params![domain, but_for], |row| row.get(0))?)
-        })
-    }
-
     /// A report's entries, in the order of its `rua`.
     pub fn outbox_of(&self, report: ReportNumber) -> Result<Vec<OutboxEntry>, ReportsError> {
         let sql = format!("{ENTRY} WHERE report = ?1 ORDER BY position");
