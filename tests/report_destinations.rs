@@ -108,6 +108,10 @@ const WORLD: &[(&str, &str)] = &[
         "v=DMARC1; rua=mailto:b@two.example",
     ),
     ("org.example._report._dmarc.two.example", "v=spf1 -all"),
+    (
+        "org.example._report._dmarc.many.example",
+        "v=DMARC1; rua=mailto:a@many.example,mailto:b@many.example,mailto:c@many.example",
+    ),
     ("org.example._report._dmarc.case.example", "v=dmarc1"),
     ("org.example._report._dmarc.late.example", "x; v=DMARC1"),
     ("org.example._report._dmarc.ours.example", "v=DMARC1"),
@@ -299,6 +303,17 @@ async fn who_gets_reports() {
             "org.example",
             "mailto:d@org.example,mailto:d@ORG.example",
             "d@org.example / no: the address is named more than once",
+        ),
+        // Three at most, however many are put in the place of them.
+        (
+            "org.example",
+            "mailto:d@two.example,mailto:d@many.example,mailto:d@org.example",
+            "a@two.example+b@two.example / a@many.example / no: more destinations than are tried",
+        ),
+        (
+            "org.example",
+            "mailto:x@many.example,mailto:y@many.example",
+            "a@many.example+b@many.example+c@many.example / no: the address is named more than once",
         ),
         // We don't write to ourselves.
         (

@@ -30,7 +30,7 @@ mod wait;
 use alignd::build_report::{BuildSettings, Builder, look, preview};
 use alignd::domain::DomainName;
 use alignd::report::aggregate::{Format, Reporter};
-use alignd::schedule::LiveDestinations;
+use alignd::schedule::{LiveDestinations, Notes};
 use alignd::send_report::Asker;
 use alignd::store::{Include, Reader, Reports, StoreSettings};
 use alignd::time::{Clock, Period, Timestamp, UtcDay};
@@ -279,6 +279,7 @@ fn build(directory: &Path) {
             begin: now,
             end: now.plus_micros(4 * 3_600_000_000),
         },
+        notes: Notes::default(),
     };
     let builder = Builder {
         settings: &settings,

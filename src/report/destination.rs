@@ -26,7 +26,8 @@ pub struct Request<'a> {
     /// How Organizational Domains are found.
     pub method: DiscoveryMethod,
     pub list: List,
-    /// `report.max_destinations`; what is beyond is refused unasked.
+    /// `report.max_destinations`; what is beyond is refused unasked, or left out where receivers put several
+    /// addresses in the place of theirs.
     pub max_destinations: usize,
     /// The domain of our own report addresses, none of which gets a report; `None` when we send none.
     pub report_domain: Option<&'a DomainName>,
@@ -124,7 +125,7 @@ pub async fn verify(
             Destination { uri, standing }
         }
     });
-    without_doubles(join_all(judged).await)
+    without_doubles(join_all(judged).await, request.max_destinations)
 }
 
 /// The address that a URI names, not verified; `None` where it names none that mail is sent to.
@@ -298,22 +299,28 @@ fn host(uri: &str) -> Option<DomainName> {
     }
 }
 
-/// Overrides can name one address for several URIs: it gets one report.
-fn without_doubles(mut destinations: Vec<Destination>) -> Vec<Destination> {
+/// Overrides can name one address for several URIs: it gets one report. And each can name many for one:
+/// all of them together are no more than `most`.
+fn without_doubles(mut destinations: Vec<Destination>, most: usize) -> Vec<Destination> {
     let mut taken: Vec<PlainAddress> = Vec::new();
     for destination in &mut destinations {
         let Standing::Verified(addresses) = &mut destination.standing else {
             continue;
         };
+        let mut refusal = Refusal::Twice;
         addresses.retain(|verified| {
-            let new = !taken.contains(&verified.address);
-            if new {
-                taken.push(verified.address.clone());
+            if taken.contains(&verified.address) {
+                return false;
             }
-            new
+            if taken.len() >= most {
+                refusal = Refusal::OverLimit;
+                return false;
+            }
+            taken.push(verified.address.clone());
+            true
         });
         if addresses.is_empty() {
-            destination.standing = Standing::Refused(Refusal::Twice);
+            destination.standing = Standing::Refused(refusal);
         }
     }
     destinations

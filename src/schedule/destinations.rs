@@ -8,9 +8,9 @@ use crate::report::destination::{Refusal, named_address};
 use crate::report::period::moment_within;
 use crate::resolver::Deadline;
 use crate::send_report::{Asker, destinations};
-use crate::store::{Destination, Reports, Standing};
+use crate::store::{Checked, Destination, Reports, Standing};
 use crate::time::{Period, Timestamp, UtcDay};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
@@ -24,7 +24,13 @@ pub struct LiveDestinations<'r, R> {
     pub day: UtcDay,
     /// Over what their mails are spread.
     pub window: Period,
+    pub notes: Notes,
 }
+
+/// What the checks of many domains came to, to be written in few transactions. What a crash takes is
+/// asked about again.
+#[derive(Debug, Default)]
+pub struct Notes(Mutex<Vec<Checked>>);
 
 impl<R: Resolver> Destinations for LiveDestinations<'_, R> {
     async fn of(&self, asked: &Asked) -> Vec<Destination> {
@@ -35,14 +41,44 @@ impl<R: Resolver> Destinations for LiveDestinations<'_, R> {
         let last = (&asked.record.record, asked.method);
         let resolver = Deadline::new(self.resolver.clone(), Instant::now() + LIMIT);
         let found = destinations(domain, last, send_at, self.asker, self.reports, &resolver).await;
-        let found = found.and_then(|found| {
-            self.reports.note_checks(&found.checked, self.asker.now)?;
-            Ok(found.to)
+        let found = found.map(|found| {
+            self.note(found.checked);
+            found.to
         });
         found.unwrap_or_else(|error| {
             warn!(%domain, %error, "what is known of its destinations cannot be read; asked again later");
             unverified(asked, self.asker.max_destinations, send_at)
         })
+    }
+}
+
+impl<R> LiveDestinations<'_, R> {
+    fn note(&self, checked: Vec<Checked>) {
+        let mut notes = self.notes.0.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.extend(checked);
+        if notes.len() >= BATCH {
+            let batch = std::mem::take(&mut *notes);
+            drop(notes);
+            self.write(&batch);
+        }
+    }
+
+    fn write(&self, batch: &[Checked]) {
+        if let Err(error) = self.reports.note_checks(batch, self.asker.now) {
+            warn!(%error, "who doesn't agree to get reports cannot be noted; asked again");
+        }
+    }
+}
+
+impl<R> Drop for LiveDestinations<'_, R> {
+    fn drop(&mut self) {
+        let rest = self
+            .notes
+            .0
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let rest = std::mem::take(rest);
+        self.write(&rest);
     }
 }
 
@@ -70,3 +106,5 @@ fn unverified(asked: &Asked, most: usize, at: Timestamp) -> Vec<Destination> {
 /// How long the look-ups of one domain may take. After that its record as last seen holds, and what is
 /// not verified by then is before it is sent.
 const LIMIT: Duration = Duration::from_secs(3);
+/// Notes of one transaction.
+const BATCH: usize = 200;

@@ -15,7 +15,7 @@ mod expiry;
 mod gauges;
 mod sending;
 
-pub use destinations::LiveDestinations;
+pub use destinations::{LiveDestinations, Notes};
 pub use digest::{Course, DigestSettings, DigestTurn, Digests, Holding};
 pub use expiry::{Expiring, ExpiryPause};
 pub use gauges::Gauges;
@@ -166,6 +166,7 @@ impl<R: Resolver + 'static> Scheduler<R> {
                     },
                     day,
                     window,
+                    notes: Notes::default(),
                 },
                 runtime: &runtime,
                 clock: &*clock,

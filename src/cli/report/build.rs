@@ -7,7 +7,7 @@ use crate::cli::{Exit, Failure, Outcome, now, settings, stored};
 use crate::config::Config;
 use crate::daemon::SystemClock;
 use crate::resolver::LiveResolver;
-use crate::schedule::LiveDestinations;
+use crate::schedule::{LiveDestinations, Notes};
 use crate::send_report::Asker;
 use crate::store::{Reader, Reports};
 use crate::time::UtcDay;
@@ -144,6 +144,7 @@ fn build_day(
             },
             day,
             window: config.report.schedule.opening(now),
+            notes: Notes::default(),
         },
         runtime: runtime.handle(),
         clock: &SystemClock,
