@@ -141,8 +141,9 @@ impl Smtp {
     }
 
     async fn part(&self, mut session: Session) {
-        // There is nothing left to be done about an answer.
-        _ = step(self.timeouts.command, session.connection.quit()).await;
+        // There is nothing left to be done about an answer, and nobody is to wait long for it.
+        let limit = self.timeouts.command.min(GOOD_BYE);
+        _ = step(limit, session.connection.quit()).await;
     }
 
     /// A session that has accepted MAIL: the kept one if it still does, else a new one.
@@ -436,3 +437,5 @@ impl std::error::Error for SmtpError {}
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 /// Mails over one connection; Postfix counts them for its limits, too.
 const MAX_MAILS: u32 = 100;
+/// How long the answer to QUIT is waited for.
+const GOOD_BYE: Duration = Duration::from_secs(5);

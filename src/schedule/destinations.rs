@@ -108,3 +108,42 @@ fn unverified(asked: &Asked, most: usize, at: Timestamp) -> Vec<Destination> {
 const LIMIT: Duration = Duration::from_secs(3);
 /// Notes of one transaction.
 const BATCH: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::dmarc::{DiscoveryMethod, record};
+    use crate::domain::DomainName;
+    use crate::store::LastRecord;
+
+    #[test]
+    fn what_cannot_be_checked_now_waits_only_where_it_has_an_address() {
+        let rua = "mailto:a@x.example,https://x.example/,mailto:b@x.example,mailto:c@x.example";
+        let text = format!("v=DMARC1; p=none; rua={rua}");
+        let method = DiscoveryMethod::TreeWalk;
+        let asked = Asked {
+            policy_domain: DomainName::parse("x.example").unwrap(),
+            record: LastRecord {
+                record: record::parse(text.as_bytes()).unwrap(),
+                method,
+            },
+            method,
+        };
+        let found = unverified(&asked, 2, Timestamp::from_seconds(7));
+        let found: Vec<String> = found
+            .into_iter()
+            .map(|to| match to.standing {
+                Standing::ToVerify(_) => to.address.unwrap_or_default(),
+                Standing::Verified(_) => "verified".to_owned(),
+                Standing::Refused(reason) => reason,
+            })
+            .collect();
+        let expected = [
+            "a@x.example",
+            "not an address that mail is sent to",
+            "b@x.example",
+            "more destinations than are tried",
+        ];
+        assert_eq!(found, expected);
+    }
+}

@@ -7,8 +7,8 @@ use alignd::report::ReportId;
 use alignd::report::aggregate::{Format, Head, NormalisedPolicy, Reporter};
 use alignd::store::{
     Attempt, CameTo, Checked, Claimed, Consent, Destination, Failure, Finished, Include, LEASE,
-    Lease, NewReport, Noted, OutboxEntry, OutboxState, PER_HOST, Range, ReportFilter, ReportNumber,
-    Reports, ReportsError, Standing, StoreSettings, Terms, Wanted,
+    Lease, NewReport, Noted, OutboxEntry, Range, ReportFilter, ReportNumber, Reports, ReportsError,
+    Standing, StoreSettings, Terms, Wanted,
 };
 use alignd::time::{Timestamp, UtcDay};
 use std::path::Path;
@@ -324,29 +324,6 @@ pub fn addresses(taken: &[(String, OutboxEntry)]) -> String {
 }
 
 #[test]
-fn entries_are_taken_host_by_host_and_by_one_taker_only() {
-    let directory = tempfile::tempdir().unwrap();
-    let reports = opened(directory.path());
-    for nth in 0..20 {
-        let name = format!("many{nth}.example");
-        kept(&reports, &name, &["d@big.example"]);
-    }
-    kept(&reports, "a.example", &["x@a.example", "x@z.example"]);
-    let first = take(&reports, "", 7, NOW);
-    assert_eq!(PER_HOST, 5);
-    let big = ["d@big.example"; 5].join(" ");
-    assert_eq!(addresses(&first), format!("x@a.example {big} x@z.example"));
-    assert!(first.iter().all(|(_, entry)| entry.attempts == 1));
-    // They are taken; from behind big.example on, around.
-    let second = take(&reports, "big.example", 7, NOW);
-    assert_eq!(addresses(&second), big);
-    // An hour later those that nobody reported on come again.
-    let third = take(&reports, "m.example", 2, later(3_600));
-    assert_eq!(addresses(&third), "x@z.example x@a.example");
-    assert_eq!(third[0].1.attempts, 2);
-}
-
-#[test]
 fn what_the_dead_had_in_hand_is_due_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let (ours, theirs) = (opened(directory.path()), opened(directory.path()));
@@ -389,104 +366,6 @@ fn what_the_dead_had_in_hand_is_due_at_once() {
     assert!(!ours.record_attempt(&entries[2].1, &sent).unwrap());
     drop(other);
     assert_eq!(taken_back(&ours, 90).0, 2);
-}
-
-#[test]
-fn an_attempt_is_recorded_once_and_by_its_taker() {
-    let directory = tempfile::tempdir().unwrap();
-    let reports = opened(directory.path());
-    let number = kept(&reports, "a.example", &["x@a.example"]);
-    let answer = || "250 ok".to_owned();
-    let state = || {
-        let entry = reports.outbox_of(number).unwrap().pop().unwrap();
-        (entry.state, entry.next_try, entry.last_answer)
-    };
-    let early = take(&reports, "", 9, NOW).pop().unwrap().1;
-    let late = take(&reports, "", 9, later(3_600)).pop().unwrap().1;
-    let sent = Attempt::Sent { answer: answer() };
-    assert!(!reports.record_attempt(&early, &sent).unwrap());
-    let deferred = Attempt::Deferred {
-        next_try: later(9_000),
-        answer: "451 later".to_owned(),
-    };
-    assert!(reports.record_attempt(&late, &deferred).unwrap());
-    assert_eq!(
-        state(),
-        (
-            OutboxState::Queued,
-            Some(later(9_000)),
-            Some("451 later".to_owned())
-        )
-    );
-    assert_eq!(take(&reports, "", 9, later(8_999)), []);
-    assert_eq!(
-        reports.outbox_counts().unwrap().next_try,
-        Some(later(9_000))
-    );
-    let last = take(&reports, "", 9, later(9_000)).pop().unwrap().1;
-    assert!(reports.record_attempt(&last, &sent).unwrap());
-    assert!(!reports.record_attempt(&last, &sent).unwrap());
-    assert_eq!(state(), (OutboxState::Sent, None, Some(answer())));
-    assert_eq!(reports.resend(number, later(9_001)).unwrap(), 1);
-    assert_eq!(
-        addresses(&take(&reports, "", 9, later(9_001))),
-        "x@a.example"
-    );
-}
-
-#[test]
-fn what_is_to_be_verified_is_sent_only_after_it_was() {
-    let directory = tempfile::tempdir().unwrap();
-    let reports = opened(directory.path());
-    let lease = claim(&reports, "a.example", 0);
-    let mut done = finished(lease, 10, vec![report("a.example", "u1")], &[]);
-    done.destinations = vec![
-        Destination {
-            standing: Standing::ToVerify(later(60)),
-            ..verified("d@x.example")
-        },
-        Destination {
-            standing: Standing::Refused("not confirmed".to_owned()),
-            ..verified("d@y.example")
-        },
-        Destination {
-            uri: "https://a.example/".to_owned(),
-            address: None,
-            standing: Standing::Refused("https is not sent to".to_owned()),
-        },
-    ];
-    reports.keep(&[done], NOW).unwrap();
-    let number = reports.find_by_id("u1").unwrap().unwrap().number;
-    let counts = reports.outbox_counts().unwrap();
-    assert_eq!((counts.to_verify, counts.queued, counts.refused), (1, 0, 2));
-    assert_eq!(take(&reports, "", 9, later(59)), []);
-    let (_, entry) = take(&reports, "", 9, later(60)).pop().unwrap();
-    assert_eq!(entry.state, OutboxState::ToVerify);
-    let confirmed = Attempt::Verified {
-        addresses: vec!["elsewhere@x.example".to_owned(), "too@x.example".to_owned()],
-        most: 10,
-        at: later(61),
-    };
-    assert!(reports.record_attempt(&entry, &confirmed).unwrap());
-    let taken = take(&reports, "", 9, later(61));
-    assert_eq!(addresses(&taken), "elsewhere@x.example too@x.example");
-    let (address, entry) = taken.into_iter().next().unwrap();
-    assert_eq!(
-        (address.as_str(), entry.state, entry.uri.as_str()),
-        (
-            "elsewhere@x.example",
-            OutboxState::Queued,
-            "mailto:d@x.example"
-        )
-    );
-    // Resending asks no refused destination.
-    let sent = Attempt::Sent {
-        answer: "250 ok".to_owned(),
-    };
-    assert!(reports.record_attempt(&entry, &sent).unwrap());
-    assert_eq!(reports.resend(number, later(99)).unwrap(), 2);
-    let found = reports.outbox_entry(entry.number).unwrap().unwrap();
-    assert_eq!(found.next_try, Some(later(99)));
 }
 
 #[test]
