@@ -181,7 +181,7 @@ words! {
         Queued = "queued",
         Sent = "sent",
         Refused = "refused",
-        /// Tried for as long as `delivery.retry_for` allows.
+        /// Tried for as long as `delivery.retry_for` allows, here or by a mail server on the way.
         Expired = "expired",
     }
 }
