@@ -364,6 +364,23 @@ mod tests {
         }
     }
 
+    /// `config check` runs outside the unit and sees only what the user database says.
+    #[test]
+    fn the_installed_user_is_in_every_group_that_the_unit_adds() {
+        let unit = include_str!("../../../systemd/alignd.service");
+        let users = include_str!("../../../systemd/sysusers.conf");
+        let groups = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("SupplementaryGroups="))
+            .unwrap();
+        let wanted = Config::defaults("mx.example.org").milter.socket_group;
+        assert!(groups.split(' ').any(|group| group == wanted), "{groups}");
+        for group in groups.split(' ') {
+            let line = format!("m alignd {group}");
+            assert!(users.lines().any(|found| found == line), "{line}");
+        }
+    }
+
     fn host(postfix: &Path) -> Host {
         Host {
             account: Account::of_user(0, "root"),

@@ -2,6 +2,7 @@
 
 use super::account::{Account, Wish, is_hidden, shown};
 use super::{Findings, Host, Severity};
+use crate::store::StoreSettings;
 use std::path::Path;
 
 const SETTING: (&str, &str) = ("store", "path");
@@ -30,6 +31,10 @@ fn trouble(path: &Path, account: &Account) -> Option<(String, String)> {
         return None;
     }
     let Ok(metadata) = metadata else {
+        if path == StoreSettings::default().path {
+            // alignd.service's StateDirectory= makes it at the first start.
+            return None;
+        }
         let parent = path.parent()?;
         return match std::fs::metadata(parent) {
             Ok(found) if account.may(Wish::Fill, &found) => None,
@@ -114,5 +119,17 @@ mod tests {
         assert!(next.starts_with("chown nobody-here "), "{next}");
         let us = Account::of_user(0, "root");
         assert_eq!(trouble(&root.join("sealed"), &us), None);
+    }
+
+    #[test]
+    fn the_directory_that_systemd_makes_is_not_missed_before_the_first_start() {
+        let path = StoreSettings::default().path;
+        let unit = include_str!("../../../systemd/alignd.service");
+        assert_eq!(path, Path::new("/var/lib/alignd"));
+        assert!(unit.lines().any(|line| line == "StateDirectory=alignd"));
+        if !path.exists() {
+            let nobody = Account::of_user(54_321, "alignd");
+            assert_eq!(trouble(&path, &nobody), None);
+        }
     }
 }
