@@ -316,6 +316,10 @@ fn recipients() {
         (stricter, "ceo@example.org,bert@example.org", true),
         (stricter, "bert@example.org", false),
         (stricter, "<root>,ceo@example.org", true),
+        (stricter, "<\"ceo\"@example.org>", true),
+        (stricter, "<\"bert\"@example.org>", false),
+        // The MTA may complete it with any domain.
+        (stricter, "<ceo>", true),
     ] {
         let rules = config(text).rules([]);
         assert!(rules.names_recipients());

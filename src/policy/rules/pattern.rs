@@ -112,11 +112,32 @@ impl RecipientPattern {
         match self {
             Self::Address(one) => {
                 one.domain == recipient.domain
-                    && one.local_part.to_lowercase() == recipient.local_part.to_lowercase()
+                    && unquoted(&one.local_part) == unquoted(&recipient.local_part)
             }
             Self::Domain(_) | Self::Below(_) => self.covers_domain(&recipient.domain),
         }
     }
+}
+
+/// A local part in lower case, however it was spelled: RFC 5322 §3.2.4 makes neither the quotes nor the
+/// backslashes of quoted pairs part of what is quoted, so that both forms name one mailbox.
+fn unquoted(local_part: &str) -> String {
+    let inner = local_part
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let Some(inner) = inner else {
+        return local_part.to_lowercase();
+    };
+    let mut characters = inner.chars();
+    let mut plain = String::with_capacity(inner.len());
+    while let Some(character) = characters.next() {
+        let literal = match character {
+            '\\' => characters.next(),
+            other => Some(other),
+        };
+        plain.extend(literal);
+    }
+    plain.to_lowercase()
 }
 
 fn is_below(name: &DomainName, parent: &DomainName) -> bool {

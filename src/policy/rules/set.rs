@@ -201,10 +201,11 @@ impl Recipients {
                 .all(|d| patterns.iter().any(|p| p.covers_domain(d)))
     }
 
-    /// Whether one of them is meant.
+    /// Whether one of them is meant, or may be: one that can't be read is somebody.
     fn any_within(&self, patterns: &[RecipientPattern]) -> bool {
         let covered = |mailbox: &Mailbox| patterns.iter().any(|p| p.covers(mailbox));
-        self.addresses.iter().any(covered)
+        self.some_unknown
+            || self.addresses.iter().any(covered)
             || self
                 .domains
                 .iter()

@@ -158,6 +158,11 @@ fn patterns() {
     for (pattern, recipient, covers) in [
         ("Anna@example.org", "anna@example.org", true),
         ("anna@example.org", "bert@example.org", false),
+        ("anna@example.org", "\"Anna\"@example.org", true),
+        ("anna@example.org", "\"a\\nn\\a\"@example.org", true),
+        ("anna@example.org", "\"an na\"@example.org", false),
+        ("\"anna\"@example.org", "anna@example.org", true),
+        ("\"a\\\"b\"@example.org", "\"a\\\"B\"@example.org", true),
         ("example.org", "anna@example.org", true),
         ("example.org", "anna@sub.example.org", false),
         (".example.org", "anna@sub.example.org", true),
