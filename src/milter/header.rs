@@ -98,13 +98,21 @@ impl Header {
             fields.push(HeaderField::new("From", ""));
         }
         if self.left_out > 0 {
-            fields.retain(|field| !field.is("DKIM-Signature"));
+            fields.retain(|field| !SIGNATURES.iter().any(|name| field.is(name)));
         }
         fields
     }
 }
 
 pub const RESULTS: &str = "Authentication-Results";
+
+/// Fields that vouch for others: DKIM's, and the three of each ARC set.
+const SIGNATURES: [&str; 4] = [
+    "DKIM-Signature",
+    "ARC-Seal",
+    "ARC-Message-Signature",
+    "ARC-Authentication-Results",
+];
 
 /// The colon and the line end of a field.
 const SEPARATORS: usize = 3;
@@ -148,7 +156,9 @@ mod tests {
     #[test]
     fn a_header_beyond_the_bound_loses_its_signatures_and_keeps_its_authors() {
         let mut header = Header::default();
-        header.push(b"DKIM-Signature", b" v=1", forged);
+        for name in SIGNATURES {
+            header.push(name.to_lowercase().as_bytes(), b" v=1", forged);
+        }
         header.push(b"From", b" a@b.example", forged);
         let long = vec![b'x'; 256 * 1024];
         for _ in 0..40 {
@@ -163,7 +173,7 @@ mod tests {
         );
         let fields = header.into_fields();
         assert_eq!(fields.iter().filter(|f| f.is("From")).count(), 2);
-        assert!(!fields.iter().any(|f| f.is("DKIM-Signature")));
+        assert!(!fields.iter().any(|f| SIGNATURES.iter().any(|s| f.is(s))));
         assert!(fields.len() < 10);
     }
 
