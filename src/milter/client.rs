@@ -100,9 +100,9 @@ impl Client {
         }
     }
 
-    /// Whether results in its mail may be ours, or those of a host we believe.
+    /// Whether results in its mail may be ours. A relay's mail is strangers', who may have written them.
     pub fn is_believed(&self, trust: &TrustSettings) -> bool {
-        self.is_in(&trust.networks) || self.is_in(&trust.relays)
+        self.is_in(&trust.networks) && !self.is_in(&trust.relays)
     }
 
     /// Whether mail that it hands over may bear a verdict header of ours.

@@ -226,11 +226,14 @@ impl<R: Resolver + 'static> Transaction<R> {
                 "header too large: fields left out"
             );
         }
-        let removals = self.header.removals();
+        let mut removals = self.header.removals();
         let size = self.header.octets();
         let fields = std::mem::take(&mut self.header).into_fields();
         if self.standing == Standing::Relay {
             self.look_behind_relay(&fields);
+        }
+        if self.standing == Standing::PassedOver(SkipReason::TrustNetworks) {
+            removals.results.clear();
         }
         let is_null = self.envelope.mail_from == ReversePath::Null;
         let nature = nature(&fields, is_null);
