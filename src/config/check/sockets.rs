@@ -221,15 +221,12 @@ fn is_called(findings: &mut Findings<'_>, listen: &[SocketSpec], postfix: &Postf
         return;
     }
     if let Some(name) = names.first() {
-        let others = postfix.lists.iter().flatten().map(String::as_str);
-        let all: Vec<&str> = others.chain([name.as_str()]).collect();
         findings.add(
             Severity::Note,
             LISTEN,
             "Postfix does not call alignd yet: smtpd_milters names none of these sockets",
             format!(
-                "postconf -e 'smtpd_milters = {}' && postfix reload",
-                all.join(", ")
+                "add {name} to smtpd_milters, behind the milters that `postconf smtpd_milters` shows, then: postfix reload"
             ),
         );
     }
