@@ -232,6 +232,7 @@ impl<R: Resolver + 'static> Transaction<R> {
         if self.standing == Standing::Relay {
             self.look_behind_relay(&fields);
         }
+        // Behind a relay, too: mail of `trust.networks` is passed on untouched.
         if self.standing == Standing::PassedOver(SkipReason::TrustNetworks) {
             removals.results.clear();
         }

@@ -94,6 +94,17 @@ impl<R: Resolver + 'static> Desk<R> {
             .expect("the store works")
     }
 
+    /// A report to `d` at these hosts below `example`, none of which is verified.
+    pub fn keep_unverified(&self, policy_domain: &str, hosts: &[&str]) -> ReportNumber {
+        let to = hosts.iter().map(|host| Destination {
+            uri: format!("mailto:d@{host}.example"),
+            address: Some(format!("d@{host}.example")),
+            standing: Standing::ToVerify(NOW),
+        });
+        let format = Format::Rfc9990;
+        keep(&self.reports, policy_domain, format, to.collect(), NOW)
+    }
+
     pub fn keep(&self, policy_domain: &str, to: &[&str]) -> ReportNumber {
         let to = to.iter().map(|address| verified(address)).collect();
         keep(
@@ -407,18 +418,7 @@ async fn destinations_that_dns_said_nothing_about_are_verified_before_they_are_u
     );
     zone.fail(&name("dead.example"), LookupError::Timeout);
     let mut desk = Desk::with(|_| Does::Well, 6_000, zone);
-    let to = ["yes", "other", "no", "dead"].map(|host| Destination {
-        uri: format!("mailto:d@{host}.example"),
-        address: Some(format!("d@{host}.example")),
-        standing: Standing::ToVerify(NOW),
-    });
-    let report = keep(
-        &desk.reports,
-        "a.example",
-        Format::Rfc9990,
-        to.to_vec(),
-        NOW,
-    );
+    let report = desk.keep_unverified("a.example", &["yes", "other", "no", "dead"]);
     let round = desk.round().await;
     assert_eq!((round.verified, counts(&round)), (2, [3, 1, 1, 0]));
     let mut sent: Vec<String> = desk
@@ -458,18 +458,7 @@ async fn a_resend_never_goes_to_who_did_not_agree() {
     let silent = QueryName::parse("a.example._report._dmarc.dead.example").expect("a name");
     zone.fail(&silent, LookupError::Timeout);
     let mut desk = Desk::with(|_| Does::Well, 6_000, zone);
-    let to = ["dead", "no"].map(|host| Destination {
-        uri: format!("mailto:d@{host}.example"),
-        address: Some(format!("d@{host}.example")),
-        standing: Standing::ToVerify(NOW),
-    });
-    let report = keep(
-        &desk.reports,
-        "a.example",
-        Format::Rfc9990,
-        to.to_vec(),
-        NOW,
-    );
+    let report = desk.keep_unverified("a.example", &["dead", "no"]);
     let states = |desk: &Desk| {
         let entries = desk.reports.outbox_of(report).expect("readable");
         entries.iter().map(|e| e.state).collect::<Vec<_>>()

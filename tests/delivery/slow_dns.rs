@@ -1,12 +1,9 @@
 //! DNS that does not answer: mail that is ready goes on, and many are asked about side by side.
 
-use crate::kept_reports::{NOW, keep};
 use crate::outbox::Desk;
 use crate::smtp_server::{Does, Step};
 use alignd::dns::zone::Zone;
 use alignd::dns::{Lookup, MxRecord, QueryName, Resolver, TxtRecord};
-use alignd::report::aggregate::Format;
-use alignd::store::{Destination, Standing};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -74,18 +71,7 @@ async fn mail_that_is_ready_waits_for_nobodys_dns() {
     };
     let mut desk = Desk::with(arrived, 6_000, gate);
     for n in 0..100 {
-        let to = vec![Destination {
-            uri: format!("mailto:d@slow{n}.example"),
-            address: Some(format!("d@slow{n}.example")),
-            standing: Standing::ToVerify(NOW),
-        }];
-        keep(
-            &desk.reports,
-            &format!("a{n}.example"),
-            Format::Rfc9990,
-            to,
-            NOW,
-        );
+        desk.keep_unverified(&format!("a{n}.example"), &[&format!("slow{n}")]);
     }
     desk.keep("z.example", &["d@z.example"]);
     let round = tokio::time::timeout(Duration::from_secs(300), desk.round()).await;

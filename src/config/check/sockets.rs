@@ -249,6 +249,7 @@ pub fn names(socket: &SocketSpec, postfix: &Postfix) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::check::Finding;
     use crate::config::file::Lines;
     use crate::config::{Config, Loaded};
     use std::fs;
@@ -259,7 +260,7 @@ mod tests {
 
     /// Settings with `{}` for a directory of which `run` is open to all and `own` to root only;
     /// Postfix' queue directory is `{}/queue`.
-    fn check(settings: &str, master: &str, expected: &[&str]) {
+    fn look(settings: &str, master: &str) -> Vec<Finding> {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
@@ -290,10 +291,18 @@ mod tests {
         };
         let host = host(&root.join("etc"));
         super::check(&mut findings, &host);
-        let found: Vec<String> = findings
-            .found
+        let mut found = findings.found;
+        for finding in &mut found {
+            finding.what = finding.what.replace(&place, "{}");
+            finding.next = finding.next.replace(&place, "{}");
+        }
+        found
+    }
+
+    fn check(settings: &str, master: &str, expected: &[&str]) {
+        let found: Vec<String> = look(settings, master)
             .iter()
-            .map(|f| format!("{:?} {}: {}", f.severity, f.setting, f.what).replace(&place, "{}"))
+            .map(|f| format!("{:?} {}: {}", f.severity, f.setting, f.what))
             .collect();
         assert_eq!(found.len(), expected.len(), "{settings}: {found:#?}");
         for (found, expected) in found.iter().zip(expected) {
@@ -326,6 +335,20 @@ mod tests {
             "listen = [\"unix:{}/run/file\", \"unix:{}/queue/alignd.sock\"]\n",
             PLAIN,
             &["Error milter.listen: {}/run/file exists and is no socket"],
+        );
+    }
+
+    #[test]
+    fn no_milter_is_unplugged_by_what_is_advised() {
+        let found = look("listen = [\"unix:{}/run/x.sock\"]\n", PLAIN);
+        let [note] = found.as_slice() else {
+            panic!("{found:?}");
+        };
+        // A whole new value would leave out what is written in words that aren't followed here.
+        assert_eq!(
+            note.next,
+            "add unix:{}/run/x.sock to smtpd_milters, behind the milters that `postconf smtpd_milters` shows, \
+             then: postfix reload"
         );
     }
 
