@@ -66,16 +66,6 @@ impl Stream {
             name: name.to_string(),
         }
     }
-
-    /// Whether anything but an address vouches for who handed the mail over.
-    pub fn is_verified(&self) -> bool {
-        match self.kind {
-            StreamKind::List | StreamKind::Signer | StreamKind::Spf | StreamKind::ReverseName => {
-                true
-            }
-            StreamKind::Network | StreamKind::Unknown => false,
-        }
-    }
 }
 
 /// The hosts of one pool differ in their first label.

@@ -83,7 +83,6 @@ pub struct HeldFilter {
     pub announced_before: Option<Timestamp>,
     /// Not what another filter said that it holds: that isn't ours to delete or to remind of.
     pub untold: bool,
-    pub newest_first: bool,
     /// Only what comes behind this one: the next page of a listing.
     pub beyond: Option<VerdictId>,
     /// At most this many; `None`: 1,000.

@@ -5,31 +5,26 @@
 
 use crate::policy::Cause;
 use crate::store::error::ReadError;
-use crate::store::query::{HeldCounts, HeldFilter, HeldMessage, Stored};
+use crate::store::query::{HeldCounts, HeldFilter, HeldMessage};
 use crate::store::shared::read_domains;
 use crate::store::sqlite::read::Reader;
 use crate::store::sqlite::rebuild::{Trouble, word};
 use crate::store::wire::read_optional_domain;
 use crate::time::Timestamp;
 use crate::verdict::VerdictId;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 impl Reader {
-    /// Held messages, in the order in which they came or the other way round, at most 1,000: the next
-    /// page is beyond the last of them.
+    /// Held messages, in the order in which they came, at most 1,000: the next page is beyond the last of them.
     pub fn held(&self, filter: &HeldFilter) -> Result<Vec<HeldMessage>, ReadError> {
-        let (beyond, order) = match filter.newest_first {
-            true => ("<", "DESC"),
-            false => (">", "ASC"),
-        };
         let sql = format!(
             "{SELECT} WHERE a.state = 'held'
-                 AND (?1 IS NULL OR a.verdict {beyond} (SELECT number FROM verdict WHERE id = ?1))
+                 AND (?1 IS NULL OR a.verdict > (SELECT number FROM verdict WHERE id = ?1))
                  AND (?2 IS NULL OR v.header_from = (SELECT id FROM name WHERE name = ?2))
                  AND (?3 IS NULL OR held.at < ?3)
                  AND (?4 IS NULL OR a.announced < ?4)
                  AND (?5 = 0 OR held.source <> 'operator')
-             ORDER BY a.verdict {order} LIMIT ?6"
+             ORDER BY a.verdict LIMIT ?6"
         );
         let values = params![
             filter.beyond.as_ref().map(VerdictId::as_bytes),
@@ -58,23 +53,6 @@ impl Reader {
                 },
             )
         })
-    }
-
-    /// The newest message with this queue id that is held: MTAs use their ids again.
-    pub fn newest_held(&self, queue_id: &str) -> Result<Option<Stored>, ReadError> {
-        let id: Option<[u8; 16]> = self.sql(|c| {
-            c.prepare_cached(
-                "SELECT v.id FROM verdict v JOIN awaiting a ON a.verdict = v.number
-                 WHERE v.queue_id = ?1 AND a.state = 'held'
-                 ORDER BY v.received DESC, v.number DESC LIMIT 1",
-            )?
-            .query_row([queue_id], |row| row.get(0))
-            .optional()
-        })?;
-        match id {
-            Some(id) => self.find(VerdictId::from_bytes(id)),
-            None => Ok(None),
-        }
     }
 }
 
