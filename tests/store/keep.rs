@@ -3,7 +3,7 @@
 use crate::{NOW, filled, number, outcome, plain_verdict::plain_verdict, raw, settings};
 use alignd::address::ReversePath;
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
-use alignd::store::{Change, Filter, Reader, Skip, SkipReason, Store, StoreSettings};
+use alignd::store::{Change, Filter, Intent, Reader, Skip, SkipReason, Store, StoreSettings};
 use alignd::time::Timestamp;
 use std::sync::Arc;
 
@@ -100,28 +100,72 @@ async fn what_is_awaited_is_kept_with_its_pieces() {
 
 /// A release is to be reported, however long the mail was held.
 #[tokio::test]
-async fn held_mail_is_kept_and_so_is_what_was_released() {
+async fn held_mail_is_kept_and_so_is_what_became_of_it() {
     let directory = tempfile::tempdir().unwrap();
-    let (store, reader, ids) = filled(directory.path(), 3).await;
+    let (store, reader, ids) = filled(directory.path(), 5).await;
     for id in &ids {
         store.confirm(*id, outcome(OutcomeState::Held, OutcomeSource::Reply));
     }
     let late = NOW.plus_micros(300 * DAY);
     assert_eq!(store.expire(late).await, Ok(0));
-    let moved = |nth: usize, state| Change::Outcome {
+    let moved = |nth: usize, state, source| Change::Outcome {
         verdict: ids[nth],
-        outcome: Outcome::new(state, late, OutcomeSource::Operator),
+        outcome: Outcome::new(state, late, source),
     };
     let changes = vec![
-        moved(0, OutcomeState::Released),
-        moved(1, OutcomeState::Deleted),
+        moved(0, OutcomeState::Released, OutcomeSource::Operator),
+        moved(1, OutcomeState::Deleted, OutcomeSource::Expiry),
+        moved(2, OutcomeState::RefusedLater, OutcomeSource::Operator),
+        moved(3, OutcomeState::Unknown, OutcomeSource::Queue),
     ];
     store.change(changes).await.unwrap();
-    assert_eq!(store.expire(late.plus_micros(DAY)).await, Ok(1));
-    assert!(reader.find(ids[0]).unwrap().is_some());
+    // Who deleted it, and why, can be asked for as long as of any other.
+    assert_eq!(store.expire(late.plus_micros(89 * DAY)).await, Ok(0));
+    assert_eq!(reader.outcomes(ids[1]).unwrap().len(), 3);
+    assert_eq!(store.expire(late.plus_micros(91 * DAY)).await, Ok(4));
+    assert_eq!(reader.oldest().unwrap(), Some(NOW.plus_micros(4 * 333_333)));
+    assert_eq!(reader.check().unwrap(), Vec::<String>::new());
+    store.close().await;
+}
+
+/// Nobody tells when another filter's quarantine has let its mail go.
+#[tokio::test]
+async fn what_others_hold_goes_with_its_age() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, reader, ids) = filled(directory.path(), 4).await;
+    for id in &ids {
+        store.confirm(*id, outcome(OutcomeState::Accepted, OutcomeSource::Reply));
+    }
+    let told = |nth: usize, days, source| Change::Outcome {
+        verdict: ids[nth],
+        outcome: Outcome::new(OutcomeState::Held, NOW.plus_micros(days * DAY), source),
+    };
+    let changes = vec![
+        told(0, 0, OutcomeSource::Operator),
+        // Told late, and counted from then on.
+        told(1, 50, OutcomeSource::Operator),
+        // Seen in our own hold queue.
+        told(2, 0, OutcomeSource::Queue),
+        // Somebody is about to let it go.
+        told(3, 0, OutcomeSource::Operator),
+        Change::Intend(Intent {
+            verdict: ids[3],
+            at: NOW,
+            by: "anna".to_owned(),
+            document: "{}".to_owned(),
+        }),
+    ];
+    store.change(changes).await.unwrap();
+    assert_eq!(store.expire(NOW.plus_micros(89 * DAY)).await, Ok(0));
+    assert_eq!(store.expire(NOW.plus_micros(91 * DAY)).await, Ok(1));
+    assert_eq!(reader.find(ids[0]).unwrap(), None);
+    assert_eq!(store.expire(NOW.plus_micros(141 * DAY)).await, Ok(1));
+    assert_eq!(reader.find(ids[1]).unwrap(), None);
+    let struck_out = Change::StrikeOut { verdict: ids[3] };
+    store.change(vec![struck_out]).await.unwrap();
+    assert_eq!(store.expire(NOW.plus_micros(999 * DAY)).await, Ok(1));
+    assert_eq!(number(directory.path(), "SELECT count(*) FROM awaiting"), 1);
     assert!(reader.find(ids[2]).unwrap().is_some());
-    assert_eq!(store.expire(late.plus_micros(91 * DAY)).await, Ok(1));
-    assert_eq!(reader.oldest().unwrap(), Some(NOW.plus_micros(2 * 333_333)));
     assert_eq!(reader.check().unwrap(), Vec::<String>::new());
     store.close().await;
 }

@@ -114,16 +114,21 @@ impl Expiring {
         }
     }
 
-    /// Keeps what is awaited, but for replies: no MTA waits that long for one. What was released counts from
-    /// then on: it is still to be reported.
+    /// Keeps what is awaited, but for replies: no MTA waits that long for one; and but for what another filter said
+    /// that it holds: nobody tells when that ends. What became of a message counts from then on: it may be still
+    /// to be reported. A crash, after which nothing is known of it, is nothing that became of it.
     fn expire_verdicts(&self, c: &Transaction<'_>) -> rusqlite::Result<(Stage, u64)> {
         let numbers: Vec<i64> = c
             .prepare_cached(
                 "SELECT number FROM verdict
                  WHERE received < ?1
-                     AND number NOT IN (SELECT verdict FROM awaiting WHERE state <> 'answering')
-                     AND NOT EXISTS (SELECT 1 FROM outcome o WHERE o.verdict = number
-                         AND o.state = 'released' AND o.at >= ?1)
+                     AND NOT EXISTS (SELECT 1 FROM awaiting a
+                         WHERE a.verdict = number AND a.state <> 'answering'
+                             AND NOT (a.state = 'held' AND 'operator' = (SELECT source FROM outcome
+                                 WHERE verdict = a.verdict ORDER BY seq DESC LIMIT 1)))
+                     AND NOT EXISTS (SELECT 1 FROM outcome WHERE verdict = number
+                         AND at >= ?1 AND source <> 'restart')
+                     AND id NOT IN (SELECT verdict FROM intent)
                  ORDER BY received LIMIT ?2",
             )?
             .query_map(params![self.cutoff.micros(), self.slice], |row| row.get(0))?
@@ -151,7 +156,7 @@ impl Expiring {
         Ok((stage, numbers.len() as u64))
     }
 
-    /// A kept verdict may be older than the cutoff: one whose outcome is awaited, or was released.
+    /// A kept verdict may be older than the cutoff: one whose outcome is awaited, or is young.
     fn oldest_day_in_use(&self, c: &Transaction<'_>) -> rusqlite::Result<i32> {
         let oldest: Option<i64> =
             c.query_row("SELECT min(received) FROM verdict", [], |row| row.get(0))?;
