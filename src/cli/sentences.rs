@@ -237,6 +237,9 @@ pub fn outcome(outcome: &Outcome) -> String {
     let state = match outcome.state {
         OutcomeState::Answering => return "recorded, before the MTA was answered".to_owned(),
         OutcomeState::Accepted => "accepted",
+        OutcomeState::Held if outcome.source == OutcomeSource::Operator => {
+            "held, as another filter or a person says"
+        }
         OutcomeState::Held => "held in the MTA's hold queue",
         OutcomeState::Released => "released from the hold queue",
         OutcomeState::Deleted => "deleted from the queue",

@@ -4,7 +4,7 @@
 //! nothing itself; whoever calls has made sure that the caller may ask.
 
 use super::access::Caller;
-use super::held::held_rows;
+use super::held::{HeldRows, held_rows};
 use super::protocol::{
     Answer, HeldAsked, Named, OutcomeTold, Refusal, RefusalKind, Release, Request,
 };
@@ -160,15 +160,16 @@ impl<Q: Queue> Desk<Q> {
 
     async fn held(&self, asked: HeldAsked) -> Result<Answer, Refusal> {
         let (directory, now) = (self.directory.clone(), self.clock.now());
+        let filter = asked.filter(now)?;
         let reading = tokio::task::spawn_blocking(move || {
             let reader = Reader::open(&directory).map_err(QuarantineError::Open)?;
-            held_rows(&reader, &asked, now)
+            held_rows(&reader, &filter, now)
         });
-        let rows = match reading.await {
+        let HeldRows { rows, more } = match reading.await {
             Ok(rows) => rows.map_err(of_quarantine)?,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
-        Ok(Answer::done(json!({"held": rows})))
+        Ok(Answer::done(json!({"held": rows, "more": more})))
     }
 }
 

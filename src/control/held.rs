@@ -1,12 +1,12 @@
 //! Held messages as programs see them: the rows of `held`, which the command line's listing shows, too.
 //!
-//! Owns the keys of a row. Reads the store through `quarantine`.
+//! Owns the keys of a row, and what a request for them means. Reads the store through `quarantine`.
 
-use super::protocol::HeldAsked;
+use super::protocol::{HeldAsked, Refusal, RefusalKind};
 use crate::address::ReversePath;
 use crate::domain::DomainName;
 use crate::message::author::Author;
-use crate::quarantine::{HeldFilter, QuarantineError, held};
+use crate::quarantine::{HeldFilter, Listed, QuarantineError, held};
 use crate::store::{Reader, Stored};
 use crate::time::Timestamp;
 use crate::verdict::grounds;
@@ -35,26 +35,60 @@ pub struct HeldRow {
     pub suggestion: Option<String>,
 }
 
-/// What is asked for, oldest first.
+/// Some of what is held, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRows {
+    pub rows: Vec<HeldRow>,
+    /// There are more than these.
+    pub more: bool,
+}
+
+/// What is asked for.
 pub fn held_rows(
     reader: &Reader,
-    asked: &HeldAsked,
+    filter: &HeldFilter,
     now: Timestamp,
-) -> Result<Vec<HeldRow>, QuarantineError> {
-    let older_than = asked.older_than.and_then(|s| i64::try_from(s).ok());
-    let filter = HeldFilter {
-        author_domain: asked
-            .author_domain
-            .as_deref()
-            .and_then(|name| DomainName::parse(name).ok()),
-        before: older_than.map(|seconds| now.plus_micros(-seconds.saturating_mul(1_000_000))),
-        limit: asked.limit.unwrap_or(USUAL).min(MOST),
-    };
-    let found = held(reader, &filter)?;
-    Ok(found
-        .iter()
-        .map(|stored| HeldRow::of(stored, now))
-        .collect())
+) -> Result<HeldRows, QuarantineError> {
+    let Listed { messages, more } = held(reader, filter)?;
+    let rows = messages.iter().map(|stored| HeldRow::of(stored, now));
+    Ok(HeldRows {
+        rows: rows.collect(),
+        more,
+    })
+}
+
+impl HeldAsked {
+    /// As a filter. A condition that can't be read isn't passed over: it would list, and have deleted, too much.
+    pub(super) fn filter(&self, now: Timestamp) -> Result<HeldFilter, Refusal> {
+        let usage = |error: String| Refusal {
+            kind: RefusalKind::Usage,
+            error,
+        };
+        let author_domain = match self.author_domain.as_deref() {
+            Some(name) => Some(
+                DomainName::parse(name)
+                    .map_err(|problem| usage(format!("author_domain: no domain: {problem}")))?,
+            ),
+            None => None,
+        };
+        let before = match self.older_than {
+            Some(seconds) => {
+                let micros = seconds.checked_mul(1_000_000);
+                let micros = micros.and_then(|micros| i64::try_from(micros).ok());
+                let micros =
+                    micros.ok_or_else(|| usage("older_than: too many seconds".to_owned()))?;
+                // Exactly so long is long enough.
+                Some(now.plus_micros(1 - micros))
+            }
+            None => None,
+        };
+        Ok(HeldFilter {
+            author_domain,
+            before,
+            told: self.told,
+            limit: self.limit.unwrap_or(USUAL),
+        })
+    }
 }
 
 impl HeldRow {
@@ -94,4 +128,3 @@ impl HeldRow {
 }
 
 const USUAL: usize = 1_000;
-const MOST: usize = 10_000;

@@ -18,7 +18,7 @@ mod server;
 pub use access::{Caller, Rank};
 pub use answer::{Desk, answer, of_quarantine};
 pub use client::{Unanswered, ask};
-pub use held::{HeldRow, held_rows};
+pub use held::{HeldRow, HeldRows, held_rows};
 pub use protocol::{
     Answer, HeldAsked, Line, MAX_REQUEST, Named, Nothing, OutcomeTold, Refusal, RefusalKind,
     Release, Request, RuleAdded, RuleRemoved,

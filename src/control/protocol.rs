@@ -102,6 +102,9 @@ pub struct HeldAsked {
     /// Held for at least so many seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older_than: Option<u64>,
+    /// What others said that they hold, in place of what lies in the MTA's hold queue.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told: bool,
     /// At most so many; 1,000 if nothing is said, 10,000 at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,

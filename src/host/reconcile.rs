@@ -13,8 +13,8 @@ use super::moving::make_moves;
 use crate::mta::{HelperError, MAX_FOUND, MtaKind, Place, QueueId};
 use crate::outcome::{Outcome, OutcomeSource, OutcomeState};
 use crate::store::{
-    ChangeError, HeldCounts, HeldFilter, HeldMessage, MAX_CHANGES, OpenError, ReadError, Reader,
-    Store,
+    ChangeError, HeldCounts, HeldFilter, HeldIn, HeldMessage, MAX_CHANGES, OpenError, ReadError,
+    Reader, Store,
 };
 use crate::time::{Clock, Timestamp};
 use crate::verdict::VerdictId;
@@ -47,6 +47,8 @@ pub struct Reconciler<Q> {
     proven: HashSet<VerdictId>,
     /// Another filter said that it holds them, and they lay here: if they hadn't, it has a quarantine of its own.
     told_here: HashSet<VerdictId>,
+    /// Since the last start, or a look that failed, not all that was told was looked for.
+    behind: bool,
     /// On hold, and none of ours.
     strangers: HashSet<QueueId>,
     /// Seen on hold in the last scan, and not held by the store.
@@ -105,6 +107,7 @@ impl<Q: HoldView> Reconciler<Q> {
             missing: Missing::new(settle),
             proven: HashSet::new(),
             told_here: HashSet::new(),
+            behind: true,
             strangers: HashSet::new(),
             appeared: HashSet::new(),
             doubtful_until: Timestamp::from_micros(0),
@@ -154,7 +157,13 @@ impl<Q: HoldView> Reconciler<Q> {
         let counts = self.read(|reader| reader.held_counts()).await?;
         let now = self.clock.now();
         show(&counts, now);
-        if counts.messages == 0 && self.doubtful_until <= now {
+        let young = now.plus_micros(self.settle.saturating_add(AT_FIRST).saturating_neg());
+        let all_told = self.behind || !self.told_here.is_empty();
+        let may_be_here = match all_told {
+            true => counts.told > 0,
+            false => counts.last_told.is_some_and(|told| told >= young),
+        };
+        if counts.messages == 0 && !may_be_here && self.doubtful_until <= now {
             self.missing.end_scan();
             self.proven.clear();
             self.told_here.clear();
@@ -162,10 +171,17 @@ impl<Q: HoldView> Reconciler<Q> {
             self.appeared.clear();
             return Ok(None);
         }
-        self.scan().await.map(Some)
+        let place = match all_told {
+            true => HeldIn::Anywhere,
+            false => HeldIn::QueueOrToldSince(young),
+        };
+        self.behind = true;
+        let scanned = self.scan(place).await?;
+        self.behind = false;
+        Ok(Some(scanned))
     }
 
-    async fn scan(&mut self) -> Result<Scanned, ReconcileError> {
+    async fn scan(&mut self, place: HeldIn) -> Result<Scanned, ReconcileError> {
         let began = Instant::now();
         let listing = self.queue.list().await?;
         self.listed_in = began.elapsed();
@@ -183,7 +199,10 @@ impl<Q: HoldView> Reconciler<Q> {
             },
             listing,
         };
-        let mut filter = HeldFilter::default();
+        let mut filter = HeldFilter {
+            place,
+            ..HeldFilter::default()
+        };
         let (mut proven, mut told_here) = (HashSet::new(), HashSet::new());
         loop {
             let page = filter.clone();
@@ -548,7 +567,8 @@ const MAX_FAILURES: u32 = 10;
 const SHARE: u32 = 10;
 /// For one scan, and between two of them.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Microseconds after `outcome.settle` in which what was in doubt at the start is looked for.
+/// Microseconds after `outcome.settle` in which what was in doubt at the start is looked for, and what another
+/// filter said to be held: it may have done so in our hold queue.
 const AT_FIRST: i64 = 300_000_000;
 /// Microseconds in which mail that seemed to be gone may be seen again: the queue may have been another
 /// MTA's, or not been there for a while.

@@ -8,7 +8,7 @@ use crate::address::ReversePath;
 use crate::digest::{Digest, Example, Expiry, GROUPS, Group, NOTICE, Purpose, RECIPIENTS, Rest};
 use crate::domain::DomainName;
 use crate::policy::Cause;
-use crate::store::{DigestMark, HeldFilter, HeldMessage, Reader};
+use crate::store::{DigestMark, HeldFilter, HeldIn, HeldMessage, Reader};
 use crate::time::Timestamp;
 use crate::verdict::suggest::suggestions;
 use crate::verdict::{VerdictId, grounds};
@@ -49,7 +49,7 @@ pub fn gather(
     let sent = last.and_then(|mark| mark.sent);
     let mut tally = Tally::new(sent, terms.expire_after, now);
     let mut page = HeldFilter {
-        untold: true,
+        place: HeldIn::Queue,
         ..HeldFilter::default()
     };
     while tally.messages < MOST {

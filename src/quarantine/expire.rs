@@ -7,7 +7,7 @@
 use super::{Quarantine, QuarantineError, Queue, Target, What, Wish};
 use crate::digest::NOTICE;
 use crate::mta::HelperError;
-use crate::store::{HeldFilter, HeldMessage, Reader};
+use crate::store::{HeldFilter, HeldIn, HeldMessage, Reader};
 use crate::time::Timestamp;
 use crate::verdict::VerdictId;
 use std::collections::HashMap;
@@ -52,7 +52,7 @@ pub fn expired(
     let filter = HeldFilter {
         held_before: before(micros(after)),
         announced_before: before(NOTICE),
-        untold: true,
+        place: HeldIn::Queue,
         beyond,
         ..HeldFilter::default()
     };

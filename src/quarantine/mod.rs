@@ -35,7 +35,7 @@ pub use digest::{DigestTerms, Gathered, gather};
 pub use error::QuarantineError;
 pub use expire::{Expired, Resting, ends, expired};
 pub use find::Target;
-pub use list::{HeldFilter, held};
+pub use list::{HeldFilter, Listed, MOST_LISTED, held};
 pub use queue::{Queue, message, verdicts_named};
 
 use crate::outcome::{OutcomeSource, OutcomeState};

@@ -43,8 +43,8 @@ pub use fold::{
 };
 pub use handle::Store;
 pub use query::{
-    Bearer, Count, CountBy, Decided, DecidedKey, Filter, HeldCounts, HeldFilter, HeldMessage,
-    SkipCount, SkipPair, StoreStats, Stored, Summary,
+    Bearer, Count, CountBy, Decided, DecidedKey, Filter, HeldCounts, HeldFilter, HeldIn,
+    HeldMessage, SkipCount, SkipPair, StoreStats, Stored, Summary,
 };
 pub use reports::{
     Attempt, CameTo, Checked, Claimed, Consent, Covered, Destination, Expired, Failure, Finished,

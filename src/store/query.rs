@@ -81,12 +81,25 @@ pub struct HeldFilter {
     pub held_before: Option<Timestamp>,
     /// Only what a digest that the mail server took before this point announced to be deleted.
     pub announced_before: Option<Timestamp>,
-    /// Not what another filter said that it holds: that isn't ours to delete or to remind of.
-    pub untold: bool,
+    pub place: HeldIn,
     /// Only what comes behind this one: the next page of a listing.
     pub beyond: Option<VerdictId>,
     /// At most this many; `None`: 1,000.
     pub limit: Option<u32>,
+}
+
+/// Where a message is held, as far as is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HeldIn {
+    #[default]
+    Anywhere,
+    /// In the MTA's hold queue: alignd put it there, or saw it there.
+    Queue,
+    /// Where another filter or a person said: that isn't ours to delete or to remind of, and may lie
+    /// in a quarantine of theirs.
+    Told,
+    /// In the MTA's hold queue, or told since this point.
+    QueueOrToldSince(Timestamp),
 }
 
 /// One held message, read without the grounds.
@@ -107,16 +120,21 @@ pub struct HeldMessage {
     pub size: u64,
     /// When the mail server took the digest that says that it is to be deleted.
     pub announced: Option<Timestamp>,
-    /// Another filter or a person said so: it may lie in a quarantine of theirs.
+    /// Another filter or a person said so, as [`HeldIn::Told`].
     pub told: bool,
 }
 
 /// What is held, for `status` and metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeldCounts {
+    /// Those in the MTA's hold queue.
     pub messages: u64,
-    /// When the one was held that has been for longest.
+    /// When the one of these was held that has been for longest.
     pub since: Option<Timestamp>,
+    /// Those that another filter or a person said to be held.
+    pub told: u64,
+    /// When the last of these was told.
+    pub last_told: Option<Timestamp>,
 }
 
 /// A message and how it stands, without its grounds.

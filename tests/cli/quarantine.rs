@@ -97,6 +97,61 @@ fn what_is_held_is_listed_oldest_first() {
     assert_eq!(csv.lines().count(), 4, "{csv}");
 }
 
+/// What can't be acted on takes nobody's place, and what is left out is told.
+#[test]
+fn what_others_hold_is_listed_apart() {
+    let place = held();
+    let told = place.run(&["outcome", "--queue-id", "4jXW5m5GBtz1Stg3", "held"]);
+    assert_eq!(told.code, 0, "{}", told.err);
+    for (arguments, rows, says) in [
+        (
+            &[][..],
+            3,
+            "What other filters said that they hold isn't among these: see --told.",
+        ),
+        (&["--told"], 1, ""),
+        (
+            &["--limit", "2"],
+            2,
+            "More are held: these are the oldest 2.",
+        ),
+        (&["--limit", "3", "--format", "json"], 3, ""),
+        (
+            &["--limit", "1", "--format", "csv"],
+            1,
+            "More are held: these are the oldest 1.",
+        ),
+    ] {
+        let ran = place.run(&[&["quarantine", "list"], arguments].concat());
+        let heading = usize::from(!arguments.contains(&"json"));
+        assert_eq!(
+            ran.out.lines().count(),
+            rows + heading,
+            "{arguments:?}: {}",
+            ran.out
+        );
+        assert!(ran.err.contains(says), "{arguments:?}: {}", ran.err);
+        assert_eq!(
+            ran.err.contains("More are held"),
+            says.contains("More are held"),
+            "{arguments:?}: {}",
+            ran.err
+        );
+    }
+    for arguments in [
+        &["release", "--all", "--author-domain", "a.example"][..],
+        &["expire", "--older-than", "30m"],
+    ] {
+        let ran = place.run(&[&["quarantine"], arguments].concat());
+        let expected = if arguments[0] == "expire" {
+            "3 messages would"
+        } else {
+            "2 messages would"
+        };
+        assert!(ran.err.contains(expected), "{arguments:?}: {}", ran.err);
+    }
+}
+
 #[test]
 fn without_the_helper_nothing_is_changed() {
     let place = held();

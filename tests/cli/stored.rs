@@ -197,8 +197,14 @@ fn status_says_what_is_held() {
     let place = filled();
     assert!(!place.run(&["status"]).out.contains("held"));
     for (id, says) in [
-        ("4jXW5m5KZfz1StH0", "held 1 message, since 20"),
-        ("4jXW5m5GBtz1StgL", "held 2 messages, the oldest since 20"),
+        (
+            "4jXW5m5KZfz1StH0",
+            "elsewhere 1 message is held, as another",
+        ),
+        (
+            "4jXW5m5GBtz1StgL",
+            "elsewhere 2 messages are held, as other",
+        ),
     ] {
         let told = place.run(&["outcome", "--queue-id", id, "held"]);
         assert_eq!(told.code, 0, "{}", told.err);
@@ -206,6 +212,15 @@ fn status_says_what_is_held() {
         let words: Vec<&str> = page.split_whitespace().collect();
         assert!(words.join(" ").contains(says), "{page}");
     }
+    let words = |page: String| page.split_whitespace().collect::<Vec<_>>().join(" ");
+    let why = words(place.run(&["why", "4jXW5m5KZfz1StH0"]).out);
+    let says = "held, as another filter or a person says (told by the operator";
+    assert!(why.contains(says), "{why}");
+    let status = words(super::quarantine::held().run(&["status"]).out);
+    assert!(
+        status.contains("held 3 messages, the oldest since 20"),
+        "{status}"
+    );
 }
 
 #[test]

@@ -192,3 +192,57 @@ async fn a_connection_takes_one_request_after_the_other() {
     served.stop().await;
     assert!(peer.hear().await.is_none());
 }
+
+/// A condition that can't be read lists nothing, instead of everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_listed_as_asked_or_not_at_all() {
+    let served = Served::start(&[]).await;
+    for nth in 0..3 {
+        served
+            .message(&format!("4jXW5m5GBtz1Stg{nth}"), -3 - nth, Some(Held))
+            .await;
+    }
+    let elsewhere = served.message("4jXW5m5GBtz1Stg9", -9, Some(Accepted)).await;
+    let told = served
+        .ask(&outcome(&format!(
+            r#""verdict":"{elsewhere}","outcome":"held""#
+        )))
+        .await;
+    assert_eq!(told["ok"], true, "{told}");
+    for (asked, rows, more) in [
+        ("", 3, false),
+        (r#","author_domain":"A.example""#, 3, false),
+        (r#","author_domain":"b.example""#, 0, false),
+        (r#","older_than":5"#, 1, false),
+        (r#","older_than":1000000000000"#, 0, false),
+        (r#","limit":2"#, 2, true),
+        (r#","limit":3"#, 3, false),
+        (r#","told":true"#, 1, false),
+        (r#","told":false"#, 3, false),
+    ] {
+        let answer = served
+            .ask(&format!(r#"{{"v":1,"request":"held"{asked}}}"#))
+            .await;
+        let found = answer["held"].as_array().map(Vec::len);
+        assert_eq!(
+            (found, &answer["more"]),
+            (Some(rows), &more.into()),
+            "{asked}: {answer}"
+        );
+    }
+    for (asked, says) in [
+        (r#""author_domain":"bad name""#, "author_domain: "),
+        (r#""author_domain":"""#, "author_domain: "),
+        (r#""older_than":9223372036854775808"#, "older_than: "),
+        (r#""older_than":9223372036855"#, "older_than: "),
+        (r#""older_than":-1"#, "invalid value"),
+    ] {
+        let answer = served
+            .ask(&format!(r#"{{"v":1,"request":"held",{asked}}}"#))
+            .await;
+        assert_eq!(answer["kind"], "usage", "{asked}: {answer}");
+        let sentence = answer["error"].as_str().unwrap();
+        assert!(sentence.contains(says), "{asked}: {sentence}");
+    }
+    served.stop().await;
+}

@@ -1,6 +1,7 @@
 //! When a digest is sent, and how often.
 
-use crate::{HANGS_UP, House, LATER, NEVER, WELL};
+use crate::{HANGS_UP, House, LATER, NEVER, WELL, at};
+use alignd::outcome::OutcomeState;
 use alignd::schedule::DigestTurn::{Failed, NotDue, NothingToSay, Sent};
 
 /// 08:00 in Berlin is 07:00 UTC in winter.
@@ -42,6 +43,26 @@ async fn once_a_day_while_anything_is_held_and_once_more() {
             format!("{host}: nothing is held"),
         ]
     );
+}
+
+/// What another filter keeps is its own to remind of.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_hold_is_not_counted() {
+    let mut house = House::new(None);
+    let elsewhere = house.hold("a.example", "2026-03-01T12:00").await;
+    house.release(elsewhere).await;
+    let told = alignd::outcome::OutcomeSource::Operator;
+    let since = at("2026-03-01T12:01");
+    house.tell(elsewhere, OutcomeState::Held, since, told).await;
+    assert_eq!(house.digest("2026-03-02T07:00").await, NothingToSay);
+    let held = house.hold("b.example", "2026-03-02T12:00").await;
+    assert_eq!(house.digest("2026-03-03T07:00").await, Sent);
+    let (subject, text) = house.mails().remove(0);
+    assert_eq!(subject, "alignd at mx.receiver.example: 1 held, 1 new");
+    assert!(!text.contains("and 1 more"), "{text}");
+    house.release(held).await;
+    assert_eq!(house.digest("2026-03-04T07:00").await, Sent);
+    assert_eq!(house.digest("2026-03-05T07:00").await, NothingToSay);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use alignd::host::{ReconcileError, Reconciler, Scanned};
 use alignd::mta::{HelperError, MtaKind, Place};
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
 use alignd::site_key::SiteKey;
-use alignd::store::{Change, HeldFilter, Intent, Reader, Store, StoreSettings};
+use alignd::store::{Change, HeldFilter, HeldIn, Intent, Reader, Store, StoreSettings};
 use alignd::time::Timestamp;
 use alignd::verdict::VerdictId;
 use alignd::verdict::header::{Marks, VERDICT_HEADER, VerdictHeader};
@@ -123,6 +123,14 @@ impl World {
 
     fn now(&self) -> Timestamp {
         Timestamp::from_seconds(self.clock.0.load(Ordering::Relaxed))
+    }
+
+    /// Another filter says now that it holds it.
+    async fn tell_held(&self, verdict: VerdictId) {
+        let mut outcome = Outcome::new(Held, self.now(), OutcomeSource::Operator);
+        outcome.by = Some("amavis".to_owned());
+        let told = Change::Outcome { verdict, outcome };
+        self.store.change(vec![told]).await.unwrap();
     }
 
     async fn intend(&self, verdict: VerdictId) {
@@ -550,6 +558,39 @@ async fn trouble_is_told_when_it_begins_and_when_it_ends() {
     assert_eq!(told("nobody there"), 1, "{log}");
 }
 
+/// Its quarantine never tells what becomes of it: that must not keep anybody busy.
+#[tokio::test]
+async fn what_another_filter_keeps_itself_is_looked_for_once() {
+    let mut world = World::new();
+    let kept = world.record(ID, 0).await;
+    world.answer(kept, Accepted, 0).await;
+    world.tell_held(kept).await;
+    let lists = |world: &World| world.mta.set(|state| state.lists);
+    // For `outcome.settle` and 5 minutes after it was told.
+    assert_eq!(world.turns(30).await, [0; 30]);
+    assert_eq!((lists(&world), world.turn().await.unwrap()), (14, None));
+    // It isn't even read while ours are looked for.
+    world.hold(OTHER).await;
+    assert_eq!(world.turns(3).await, [0; 3]);
+    world.mta.go(OTHER, deferred());
+    assert_eq!(world.turns(2).await, [1, 0]);
+    let before = lists(&world);
+    assert_eq!(world.turn().await.unwrap(), None);
+    assert_eq!(lists(&world), before);
+    // A start looks once more, also where the first look fails; and what lies here is followed for as long as it does.
+    world.restart().await;
+    world.mta.put(ID, Place::Held, -1, plain(1));
+    let down = HelperError::Unreachable("nobody there".to_owned());
+    world.mta.set(|state| state.down = Some(down));
+    assert!(world.turn().await.is_err());
+    world.mta.set(|state| state.down = None);
+    assert_eq!(world.turns(99).await, [0; 99]);
+    world.mta.go(ID, deferred());
+    assert_eq!(world.moved().await, 1);
+    assert_eq!(world.history(kept), [Accepted, Held, Released]);
+    assert_eq!(world.turn().await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn what_another_filter_keeps_itself_is_left_alone() {
     let mut world = World::new();
@@ -557,14 +598,7 @@ async fn what_another_filter_keeps_itself_is_left_alone() {
     world.mta.put(OTHER, Place::Held, -1, plain(2));
     for id in [kept, here] {
         world.answer(id, Accepted, 0).await;
-        let at = Timestamp::from_seconds(RECEIVED + 1);
-        let mut outcome = Outcome::new(Held, at, OutcomeSource::Operator);
-        outcome.by = Some("amavis".to_owned());
-        let told = Change::Outcome {
-            verdict: id,
-            outcome,
-        };
-        world.store.change(vec![told]).await.unwrap();
+        world.tell_held(id).await;
     }
     assert_eq!(world.turns(2).await, [0, 0]);
     world.mta.go(OTHER, deferred());
@@ -573,7 +607,7 @@ async fn what_another_filter_keeps_itself_is_left_alone() {
     assert_eq!(world.history(here), [Accepted, Held, Released]);
     // Nor is it ours to delete or to remind of.
     let ours = HeldFilter {
-        untold: true,
+        place: HeldIn::Queue,
         ..HeldFilter::default()
     };
     assert_eq!(

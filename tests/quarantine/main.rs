@@ -418,7 +418,7 @@ async fn a_thousand_held_are_listed_oldest_first_in_a_moment() {
         ..HeldFilter::default()
     };
     let start = std::time::Instant::now();
-    let found = held(&reader, &filter).unwrap();
+    let found = held(&reader, &filter).unwrap().messages;
     let took = start.elapsed();
     println!(
         "quarantine: {} of 1000 held listed in {took:?}",
@@ -427,4 +427,53 @@ async fn a_thousand_held_are_listed_oldest_first_in_a_moment() {
     assert_eq!(found.len(), 1_000);
     assert!(found.is_sorted_by_key(|stored| stored.verdict.received));
     assert!(took.as_secs() < 5, "{took:?}");
+}
+
+/// Whoever reads a listing that ends early must know; and what is elsewhere takes nobody's place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_is_cut_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(&home);
+    for nth in 0..6 {
+        let id = record(&store, &format!("4jXW5m5GBtz{nth:04}"), nth).await;
+        if nth % 2 == 1 {
+            let at = NOW.plus_micros(1_000_000);
+            for state in [OutcomeState::Released, OutcomeState::Held] {
+                let outcome = Outcome::new(state, at, OutcomeSource::Operator);
+                let verdict = id;
+                let told = Change::Outcome { verdict, outcome };
+                store.change(vec![told]).await.unwrap();
+            }
+        }
+    }
+    let reader = Reader::open(home.path()).unwrap();
+    for (told, limit, expected, more) in [
+        (false, 9, &[0, 2, 4][..], false),
+        (false, 3, &[0, 2, 4], false),
+        (false, 2, &[0, 2], true),
+        (false, 0, &[], true),
+        (true, 3, &[1, 3, 5], false),
+        (true, 1, &[1], true),
+    ] {
+        let filter = HeldFilter {
+            told,
+            limit,
+            ..HeldFilter::default()
+        };
+        let listed = held(&reader, &filter).unwrap();
+        let ids: Vec<_> = listed
+            .messages
+            .iter()
+            .map(|stored| stored.verdict.envelope.queue_id.clone())
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|nth| Some(format!("4jXW5m5GBtz{nth:04}")))
+            .collect();
+        assert_eq!(
+            (ids, listed.more),
+            (expected, more),
+            "told {told}, limit {limit}"
+        );
+    }
 }

@@ -3,7 +3,7 @@
 use crate::{NOW, filled, outcome};
 use alignd::domain::DomainName;
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
-use alignd::store::{Change, HeldCounts, HeldFilter, Store};
+use alignd::store::{Change, HeldCounts, HeldFilter, HeldIn, Store};
 use alignd::verdict::VerdictId;
 
 async fn moved(store: &Store, verdict: VerdictId, state: OutcomeState, seconds: i64) {
@@ -56,8 +56,22 @@ async fn held_mail_is_listed_page_by_page() {
         ..everything.clone()
     };
     assert_eq!(listed(domain), [1, 4, 10, 16, 22, 28]);
-    let counts = reader.held_counts().unwrap();
-    assert_eq!((counts.messages, counts.since), (14, Some(NOW)));
+    let told = |place| HeldFilter {
+        place,
+        ..everything.clone()
+    };
+    let at = |seconds: i64| NOW.plus_micros(seconds * 1_000_000);
+    assert_eq!(listed(told(HeldIn::Queue)), all[1..]);
+    assert_eq!(listed(told(HeldIn::Told)), [1]);
+    assert_eq!(listed(told(HeldIn::QueueOrToldSince(at(90)))), all);
+    assert_eq!(listed(told(HeldIn::QueueOrToldSince(at(91)))), all[1..]);
+    let counts = HeldCounts {
+        messages: 13,
+        since: Some(NOW),
+        told: 1,
+        last_told: Some(at(90)),
+    };
+    assert_eq!(reader.held_counts().unwrap(), counts);
 
     let first = &reader.held(&everything).unwrap()[0];
     let verdict = &reader.find(ids[1]).unwrap().unwrap().verdict;

@@ -6,9 +6,9 @@ use crate::cli::exception::{End, numbered, reasons};
 use crate::cli::output::printable;
 use crate::cli::{Exit, Failure, Outcome, now, settings, stored};
 use crate::config::Config;
-use crate::control::{Answer, HeldAsked, Named, RefusalKind, Release, Request, held_rows};
+use crate::control::{Answer, HeldRows, Named, RefusalKind, Release, Request, held_rows};
 use crate::domain::DomainName;
-use crate::quarantine::Target;
+use crate::quarantine::{HeldFilter, MOST_LISTED, Target};
 use clap::{ArgGroup, Args};
 use serde_json::{Map, Value};
 use std::io::IsTerminal;
@@ -120,18 +120,21 @@ impl Which {
     }
 
     fn act(&self, config: &Config, becomes: &str, request: impl Fn(Named) -> Request) -> Outcome {
-        let ids = if self.all {
-            let asked = HeldAsked {
-                author_domain: self.author_domain.as_ref().map(DomainName::to_string),
+        let Found { ids, more } = if self.all {
+            let filter = HeldFilter {
+                author_domain: self.author_domain.clone(),
                 ..everything()
             };
-            let ids = held(config, &asked)?;
+            let found = held(config, &filter)?;
             if !self.yes {
-                return told_only(ids.len(), becomes);
+                return told_only(&found, becomes);
             }
-            ids
+            found
         } else {
-            self.ids.clone()
+            Found {
+                ids: self.ids.clone(),
+                more: false,
+            }
         };
         let comment = self.comment.clone();
         let named = |id| {
@@ -140,29 +143,56 @@ impl Which {
                 comment: comment.clone(),
             })
         };
-        all(config, ids.into_iter().map(named).collect())
+        let exit = all(config, ids.into_iter().map(named).collect())?;
+        Ok(match more {
+            true => there_is_more(),
+            false => exit,
+        })
     }
 }
 
-pub(super) fn everything() -> HeldAsked {
-    HeldAsked {
-        limit: Some(10_000),
-        ..HeldAsked::default()
+/// What is to be acted on.
+pub(super) struct Found {
+    /// The verdicts' ids, or the MTA's queue ids.
+    pub ids: Vec<String>,
+    /// There is more of it than is done at a time.
+    pub more: bool,
+}
+
+/// What lies in the hold queue, as much as is done at a time.
+pub(super) fn everything() -> HeldFilter {
+    HeldFilter {
+        limit: MOST_LISTED,
+        ..HeldFilter::default()
     }
 }
 
 /// The verdicts' ids of what is held, oldest first.
-pub(super) fn held(config: &Config, asked: &HeldAsked) -> Result<Vec<String>, Failure> {
+pub(super) fn held(config: &Config, filter: &HeldFilter) -> Result<Found, Failure> {
     let reader = stored::open(config)?;
-    let rows = held_rows(&reader, asked, now());
-    let rows = rows.map_err(|error| Failure::Internal(error.to_string()))?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
+    let found = held_rows(&reader, filter, now());
+    let HeldRows { rows, more } = found.map_err(|error| Failure::Internal(error.to_string()))?;
+    Ok(Found {
+        ids: rows.into_iter().map(|row| row.id).collect(),
+        more,
+    })
 }
 
-pub(super) fn told_only(count: usize, becomes: &str) -> Outcome {
+pub(super) fn told_only(found: &Found, becomes: &str) -> Outcome {
+    let count = found.ids.len();
     let plural = if count == 1 { "" } else { "s" };
-    eprintln!("{count} message{plural} would be {becomes}: say --yes to do it");
+    let and_more = match found.more {
+        true => ", the oldest of more,",
+        false => "",
+    };
+    eprintln!("{count} message{plural}{and_more} would be {becomes}: say --yes to do it");
     Ok(if count == 0 { Exit::Ok } else { Exit::No })
+}
+
+/// Not everything that was asked for is done.
+pub(super) fn there_is_more() -> Exit {
+    eprintln!("These were the oldest {MOST_LISTED}; there are more: repeat this for the next.");
+    Exit::No
 }
 
 /// Asks one after the other, and tells of each. What can't be done now is likely to be the same for the

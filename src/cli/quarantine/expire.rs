@@ -1,11 +1,11 @@
 //! `alignd quarantine expire`: deletes held mail whose time is over, by the setting's rule or by the operator's word.
 
-use super::act::{all, everything, held, told_only};
-use super::list::term;
+use super::act::{Found, all, everything, held, there_is_more, told_only};
+use super::list::{ago, term};
 use crate::cli::{Failure, Outcome, now, settings, stored};
 use crate::config::Config;
-use crate::control::{HeldAsked, Named, Request};
-use crate::quarantine::expired;
+use crate::control::{Named, Request};
+use crate::quarantine::{HeldFilter, MOST_LISTED, expired};
 use clap::Args;
 use std::path::Path;
 use std::time::Duration;
@@ -32,7 +32,7 @@ By quarantine.expire_after goes only what a digest announced at least a day ago 
 
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let config = settings(file)?.config;
-    let (ids, comment) = match (arguments.older_than, config.quarantine.expire_after) {
+    let (found, comment) = match (arguments.older_than, config.quarantine.expire_after) {
         (Some(term), _) => (older(&config, term)?, None),
         (None, Some(after)) => (due(&config, after)?, Some(OVER.to_owned())),
         (None, None) => {
@@ -42,39 +42,45 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
         }
     };
     if !arguments.yes {
-        return told_only(ids.len(), "deleted");
+        return told_only(&found, "deleted");
     }
     let named = |id| Named {
         id,
         comment: comment.clone(),
     };
-    all(
-        &config,
-        ids.into_iter().map(named).map(Request::Expire).collect(),
-    )
+    let Found { ids, more } = found;
+    let requests = ids.into_iter().map(named).map(Request::Expire).collect();
+    let exit = all(&config, requests)?;
+    Ok(match more {
+        true => there_is_more(),
+        false => exit,
+    })
 }
 
-fn older(config: &Config, term: Duration) -> Result<Vec<String>, Failure> {
-    let asked = HeldAsked {
-        older_than: Some(term.as_secs()),
+fn older(config: &Config, term: Duration) -> Result<Found, Failure> {
+    let filter = HeldFilter {
+        before: Some(ago(term)),
         ..everything()
     };
-    held(config, &asked)
+    held(config, &filter)
 }
 
 /// What the daemon would delete by now; tells how many must be announced first.
-fn due(config: &Config, after: Duration) -> Result<Vec<String>, Failure> {
-    let over = older(config, after)?.len();
+fn due(config: &Config, after: Duration) -> Result<Found, Failure> {
+    let over = older(config, after)?.ids.len();
     let reader = stored::open(config)?;
     let mut ids = Vec::new();
     let mut beyond = None;
-    while ids.len() < MOST {
+    let mut more = false;
+    while !more {
         let page = expired(&reader, after, beyond, now());
         let page = page.map_err(|error| Failure::Internal(error.to_string()))?;
         let Some(last) = page.last() else { break };
         beyond = Some(last.id);
         ids.extend(page.iter().map(|message| message.id.to_string()));
+        more = ids.len() > MOST_LISTED;
     }
+    ids.truncate(MOST_LISTED);
     match over.saturating_sub(ids.len()) {
         0 => {}
         waiting if config.quarantine.notify.is_some() => {
@@ -84,8 +90,7 @@ fn due(config: &Config, after: Duration) -> Result<Vec<String>, Failure> {
             "{waiting} more: never deleted, for nothing announces it; set quarantine.notify"
         ),
     }
-    Ok(ids)
+    Ok(Found { ids, more })
 }
 
 const OVER: &str = "quarantine.expire_after is over";
-const MOST: usize = 10_000;

@@ -3,8 +3,10 @@
 use crate::cli::output::{Cell, Format, Listing, Screen};
 use crate::cli::{Exit, Failure, Outcome, now, settings, stored};
 use crate::config::value::duration;
-use crate::control::{HeldAsked, HeldRow, held_rows};
+use crate::control::{HeldRow, HeldRows, held_rows};
 use crate::domain::DomainName;
+use crate::quarantine::HeldFilter;
+use crate::time::Timestamp;
 use clap::Args;
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +20,9 @@ pub struct Arguments {
     /// Only what has been held for longer: 12h, 3d
     #[arg(long, value_name = "TIME", value_parser = term)]
     older_than: Option<Duration>,
+    /// What other filters said that they hold, in place of what lies in the MTA's hold queue
+    #[arg(long)]
+    told: bool,
     /// At most this many, the oldest
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     limit: usize,
@@ -34,7 +39,7 @@ Examples:
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let config = settings(file)?.config;
     let reader = stored::open(&config)?;
-    let rows = held_rows(&reader, &arguments.asked(), now())
+    let HeldRows { rows, more } = held_rows(&reader, &arguments.filter(), now())
         .map_err(|error| Failure::Internal(error.to_string()))?;
     let mut screen = Screen::new();
     match arguments.format {
@@ -46,17 +51,34 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     if rows.is_empty() && arguments.format == Format::Table {
         eprintln!("Nothing is held.");
     }
+    if more {
+        eprintln!(
+            "More are held: these are the oldest {}. See --limit, --author-domain, --older-than.",
+            rows.len()
+        );
+    }
+    let told = reader.held_counts()?.told;
+    if told > 0 && !arguments.told && arguments.format == Format::Table {
+        eprintln!("What other filters said that they hold isn't among these: see --told.");
+    }
     Ok(Exit::Ok)
 }
 
 impl Arguments {
-    fn asked(&self) -> HeldAsked {
-        HeldAsked {
-            author_domain: self.author_domain.as_ref().map(DomainName::to_string),
-            older_than: self.older_than.map(|age| age.as_secs()),
-            limit: Some(self.limit),
+    fn filter(&self) -> HeldFilter {
+        HeldFilter {
+            author_domain: self.author_domain.clone(),
+            before: self.older_than.map(ago),
+            told: self.told,
+            limit: self.limit,
         }
     }
+}
+
+/// So long before now.
+pub fn ago(age: Duration) -> Timestamp {
+    let micros = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+    now().plus_micros(-micros)
 }
 
 fn table(rows: &[HeldRow]) -> Listing {

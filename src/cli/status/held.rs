@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::store::{HeldCounts, Reader};
 use crate::time::Timestamp;
 
-/// What waits in the MTA's hold queue for somebody, where anything can.
+/// What waits in the MTA's hold queue for somebody, where anything can; and what is held elsewhere.
 pub fn held(
     reader: &Reader,
     config: &Config,
@@ -16,7 +16,29 @@ pub fn held(
     problems: &mut Vec<Problem>,
     page: &mut Page<'_>,
 ) -> Result<(), Failure> {
-    let HeldCounts { messages, since } = reader.held_counts()?;
+    let counts = reader.held_counts()?;
+    in_queue(reader, &counts, config, now, problems, page)?;
+    match counts.told {
+        0 => Ok(()),
+        1 => page.item("elsewhere", "1 message is held, as another filter said"),
+        told => page.item(
+            "elsewhere",
+            &format!("{told} messages are held, as other filters said"),
+        ),
+    }
+}
+
+fn in_queue(
+    reader: &Reader,
+    counts: &HeldCounts,
+    config: &Config,
+    now: Timestamp,
+    problems: &mut Vec<Problem>,
+    page: &mut Page<'_>,
+) -> Result<(), Failure> {
+    let HeldCounts {
+        messages, since, ..
+    } = *counts;
     let Some(since) = since else {
         return match config.policy.can_hold() || config.rules([]).can_hold() {
             true => page.item("held", "nothing"),

@@ -5,7 +5,7 @@
 
 use crate::policy::Cause;
 use crate::store::error::ReadError;
-use crate::store::query::{HeldCounts, HeldFilter, HeldMessage};
+use crate::store::query::{HeldCounts, HeldFilter, HeldIn, HeldMessage};
 use crate::store::shared::read_domains;
 use crate::store::sqlite::read::Reader;
 use crate::store::sqlite::rebuild::{Trouble, word};
@@ -23,32 +23,49 @@ impl Reader {
                  AND (?2 IS NULL OR v.header_from = (SELECT id FROM name WHERE name = ?2))
                  AND (?3 IS NULL OR held.at < ?3)
                  AND (?4 IS NULL OR a.announced < ?4)
-                 AND (?5 = 0 OR held.source <> 'operator')
-             ORDER BY a.verdict LIMIT ?6"
+                 AND (?5 OR held.source <> 'operator' OR held.at >= ?6)
+                 AND (?7 OR held.source = 'operator')
+             ORDER BY a.verdict LIMIT ?8"
         );
+        // All that was told, what was told since then, and what lies in the queue.
+        let (told, told_since, queue) = match filter.place {
+            HeldIn::Anywhere => (true, None, true),
+            HeldIn::Queue => (false, None, true),
+            HeldIn::Told => (true, None, false),
+            HeldIn::QueueOrToldSince(since) => (false, Some(since), true),
+        };
         let values = params![
             filter.beyond.as_ref().map(VerdictId::as_bytes),
             filter.author_domain.as_ref().map(|domain| domain.as_str()),
             filter.held_before.map(Timestamp::micros),
             filter.announced_before.map(Timestamp::micros),
-            filter.untold,
+            told,
+            told_since.map(Timestamp::micros),
+            queue,
             filter.limit.unwrap_or(PAGE).min(PAGE),
         ];
         self.rows(&sql, values, message)
     }
 
-    /// How many messages are held, and for how long the first of them has been.
+    /// How many messages are held, and since when.
     pub fn held_counts(&self) -> Result<HeldCounts, ReadError> {
         self.sql(|c| {
             c.query_row(
-                "SELECT count(*), min((SELECT at FROM outcome WHERE verdict = a.verdict
-                         ORDER BY seq DESC LIMIT 1))
-                 FROM awaiting a WHERE a.state = 'held'",
+                "SELECT count(*) FILTER (WHERE held.source <> 'operator'),
+                     min(held.at) FILTER (WHERE held.source <> 'operator'),
+                     count(*) FILTER (WHERE held.source = 'operator'),
+                     max(held.at) FILTER (WHERE held.source = 'operator')
+                 FROM awaiting a JOIN outcome held ON held.seq =
+                     (SELECT max(seq) FROM outcome WHERE verdict = a.verdict)
+                 WHERE a.state = 'held'",
                 [],
                 |row| {
+                    let time = |micros: Option<i64>| micros.map(Timestamp::from_micros);
                     Ok(HeldCounts {
                         messages: row.get::<_, i64>(0)?.unsigned_abs(),
-                        since: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_micros),
+                        since: time(row.get(1)?),
+                        told: row.get::<_, i64>(2)?.unsigned_abs(),
+                        last_told: time(row.get(3)?),
                     })
                 },
             )
