@@ -223,6 +223,7 @@ pub fn of_quarantine(error: QuarantineError) -> Refusal {
         QuarantineError::NoMessage(_)
         | QuarantineError::NotHeld(..)
         | QuarantineError::OtherWish { .. }
+        | QuarantineError::HeldByOthers(_)
         | QuarantineError::NoQueueId(_)
         | QuarantineError::AnotherMail { .. }
         | QuarantineError::NotInQueue { .. } => RefusalKind::No,

@@ -7,7 +7,7 @@ use crate::address::ReversePath;
 use crate::domain::DomainName;
 use crate::message::author::Author;
 use crate::quarantine::{HeldFilter, Listed, QuarantineError, held};
-use crate::store::{Reader, Stored};
+use crate::store::{HeldIn, Reader, Stored};
 use crate::time::Timestamp;
 use crate::verdict::grounds;
 use crate::verdict::suggest::suggestions;
@@ -85,7 +85,10 @@ impl HeldAsked {
         Ok(HeldFilter {
             author_domain,
             before,
-            told: self.told,
+            place: match self.told {
+                true => HeldIn::Told,
+                false => HeldIn::Queue,
+            },
             limit: self.limit.unwrap_or(USUAL),
         })
     }

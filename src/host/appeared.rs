@@ -4,10 +4,8 @@
 //! Owns which message such mail can be, and when it is worth a look at its header. Pure. Queue ids are used again,
 //! but not while a mail bears one: who bore the id before the mail came in is another.
 
-use crate::message::identifiers::message_id;
-use crate::message::parse::Message;
 use crate::outcome::OutcomeState;
-use crate::quarantine::verdicts_named;
+use crate::quarantine::is_after;
 use crate::store::Bearer;
 use crate::time::Timestamp;
 use crate::verdict::VerdictId;
@@ -49,28 +47,6 @@ pub fn recognise(
         | OutcomeState::Deleted => Guest::Stranger,
     }
 }
-
-/// Whether a mail that came in at `arrived`, to the second, did so after this message had been judged: then
-/// it is another one, which was given the id again.
-pub fn is_after(arrived: Timestamp, received: Timestamp) -> bool {
-    arrived > received.plus_micros(COARSE)
-}
-
-/// Whether a queued mail with this header is the message of this verdict. Only what we held bears our field, once;
-/// other mail is told by its Message-ID, which MTAs add where there was none.
-pub fn is_that(header: &[u8], verdict: VerdictId, stored_message_id: Option<&str>) -> bool {
-    match verdicts_named(header).as_slice() {
-        [] => stored_message_id.is_none_or(|stored| {
-            let found = message_id(&Message::parse(header).fields);
-            found.as_deref() == Some(stored)
-        }),
-        [only] => *only == verdict,
-        [..] => false,
-    }
-}
-
-/// Microseconds: the MTA's clock is ours, but it cuts to the second.
-const COARSE: i64 = 2_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -120,34 +96,5 @@ mod tests {
         }
         let nobody = recognise(at(0), None, at(500), SETTLE);
         assert_eq!(nobody, Guest::Stranger);
-    }
-
-    #[test]
-    fn the_header_says_whose_it_is() {
-        let field = |number| {
-            let seal = "0".repeat(32);
-            format!(
-                "X-Alignd-Verdict: {}; exp=1797955200;\n\thmac={seal}\n",
-                id(number)
-            )
-        };
-        let (ours, other) = (field(1), field(2));
-        let named = "Message-ID: <m@a.example>\n";
-        for (header, message_id, expected) in [
-            (ours.clone(), Some("m@a.example"), true),
-            (format!("{ours}{named}"), Some("other@a.example"), true),
-            (other.clone(), None, false),
-            (format!("{other}{named}"), Some("m@a.example"), false),
-            (format!("{ours}{ours}"), None, false),
-            (named.to_owned(), Some("m@a.example"), true),
-            (named.to_owned(), Some("M@a.example"), false),
-            (named.to_owned(), None, true),
-            ("Subject: x\n".to_owned(), None, true),
-            ("Subject: x\n".to_owned(), Some("m@a.example"), false),
-            (String::new(), None, true),
-        ] {
-            let found = is_that(header.as_bytes(), id(1), message_id);
-            assert_eq!(found, expected, "{header} {message_id:?}");
-        }
     }
 }

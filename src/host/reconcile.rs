@@ -6,12 +6,13 @@
 //! nothing. Touches no mail, and nobody waits for it.
 
 use super::Follower;
-use super::appeared::{Guest, is_after, is_that, recognise};
+use super::appeared::{Guest, recognise};
 use super::hold_view::{HoldView, Listing};
 use super::missing::{Found, Missing};
 use super::moving::make_moves;
 use crate::mta::{HelperError, MAX_FOUND, MtaKind, Place, QueueId};
 use crate::outcome::{Outcome, OutcomeSource, OutcomeState};
+use crate::quarantine::{is_after, is_that};
 use crate::store::{
     ChangeError, HeldCounts, HeldFilter, HeldIn, HeldMessage, MAX_CHANGES, OpenError, ReadError,
     Reader, Store,

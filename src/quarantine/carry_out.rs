@@ -1,12 +1,12 @@
 //! The steps from a wish to its outcome, and what an interrupted one is finished by.
 
 use super::find::state;
-use super::queue::{Found, Queue, look};
+use super::queue::{Found, Marks, Queue, look};
 use super::{Brought, Done, Quarantine, QuarantineError, Target, What, Wish};
 use crate::mta::{HelperError, Place, QueueId};
 use crate::outcome::{Outcome, OutcomeState};
 use crate::policy::rules::Rule;
-use crate::policy::{PolicyOverride, release_by_hand};
+use crate::policy::{Action, PolicyOverride, release_by_hand};
 use crate::store::{Change, ChangeError, Changed, Intent, NewException, Stored};
 use crate::time::Timestamp;
 use crate::verdict::VerdictId;
@@ -16,6 +16,7 @@ use tracing::{info, warn};
 struct Case {
     verdict: VerdictId,
     queue_id: QueueId,
+    marks: Marks,
     /// What was meant to become of it, by whoever was interrupted.
     intent: Option<Intent>,
 }
@@ -50,11 +51,15 @@ impl<Q: Queue> Quarantine<Q> {
             return Ok(done);
         }
         let verdict = stored.verdict.id;
+        if wish.what == What::Expire && stored.verdict.decision.action() != Action::Hold {
+            return Err(QuarantineError::HeldByOthers(verdict));
+        }
         let told = stored.verdict.envelope.queue_id.as_deref();
         let queue_id = told.and_then(QueueId::parse);
         let case = Case {
             verdict,
             queue_id: queue_id.ok_or(QuarantineError::NoQueueId(verdict))?,
+            marks: Marks::of(&stored),
             intent,
         };
         match self.look(&case).await? {
@@ -103,6 +108,7 @@ impl<Q: Queue> Quarantine<Q> {
         let case = Case {
             verdict,
             queue_id,
+            marks: Marks::of(&stored),
             intent: None,
         };
         let place = match self.look(&case).await? {
@@ -139,7 +145,7 @@ impl<Q: Queue> Quarantine<Q> {
     }
 
     async fn look(&self, case: &Case) -> Result<Found, QuarantineError> {
-        look(&self.queue, &case.queue_id, case.verdict)
+        look(&self.queue, &case.queue_id, &case.marks)
             .await
             .map_err(QuarantineError::Helper)
     }
@@ -191,7 +197,7 @@ impl<Q: Queue> Quarantine<Q> {
             Ok(detail) => (detail, None),
             Err(error) => (None, Some(error)),
         };
-        match (look(&self.queue, id, case.verdict).await, problem) {
+        match (look(&self.queue, id, &case.marks).await, problem) {
             (Ok(Found::Held), problem) => Ok(Settled::StillHeld {
                 problem: problem.map(|problem| problem.to_string()),
             }),

@@ -156,8 +156,8 @@ impl Tally {
     /// Whether this digest announces its deletion.
     fn announce(&mut self, message: &HeldMessage) -> bool {
         let after = self.expire_after;
-        let is_due =
-            after.is_some_and(|after| is_announced_by(ends(message.since, after), self.now));
+        let is_due = message.by_us
+            && after.is_some_and(|after| is_announced_by(ends(message.since, after), self.now));
         match (is_due, message.announced) {
             (true, Some(at)) if at <= self.now => self.earlier += 1,
             (true, Some(_) | None) if self.announced.len() < MAX_ANNOUNCED => {

@@ -20,6 +20,8 @@ pub enum QuarantineError {
         state: OutcomeState,
         by: String,
     },
+    /// It wasn't alignd that put it on hold, so alignd doesn't let its time be over.
+    HeldByOthers(VerdictId),
     /// The MTA told no id for it that could be looked for.
     NoQueueId(VerdictId),
     /// Under its queue id another mail is held.
@@ -60,6 +62,10 @@ impl fmt::Display for QuarantineError {
             Self::OtherWish { verdict, state, by } => {
                 write!(f, "{verdict} was {state} by {by} already")
             }
+            Self::HeldByOthers(verdict) => write!(
+                f,
+                "{verdict} was put on hold by others, so it does not expire; alignd quarantine delete {verdict} deletes it"
+            ),
             Self::NoQueueId(verdict) => write!(
                 f,
                 "{verdict}: the MTA told no queue id for it, so it can't be found; look for its X-Alignd-Verdict in the MTA's queue, then tell alignd outcome --verdict {verdict} released"

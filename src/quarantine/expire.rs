@@ -1,7 +1,7 @@
 //! Held mail whose time is over (`quarantine.expire_after`): deleted without a bounce, and never unannounced.
 //!
-//! Owns that rule: a message goes when it has been held for so long and the mail server took the digest that says so
-//! at least a day ago. And a round of it, bounded: what the MTA says no to is left alone for a while, and what keeps
+//! Owns that rule: a message goes when alignd put it on hold, it has been held for so long and the mail server took the
+//! digest that says so at least a day ago. And a round of it, bounded: what the MTA says no to is left alone for a while, and what keeps
 //! everything from being done ends the round.
 
 use super::{Quarantine, QuarantineError, Queue, Target, What, Wish};
@@ -52,7 +52,7 @@ pub fn expired(
     let filter = HeldFilter {
         held_before: before(micros(after)),
         announced_before: before(NOTICE),
-        place: HeldIn::Queue,
+        place: HeldIn::QueueByUs,
         beyond,
         ..HeldFilter::default()
     };
@@ -164,6 +164,7 @@ impl Whose {
             QuarantineError::NoMessage(_)
             | QuarantineError::NotHeld(..)
             | QuarantineError::OtherWish { .. }
+            | QuarantineError::HeldByOthers(_)
             | QuarantineError::NoQueueId(_)
             | QuarantineError::AnotherMail { .. }
             | QuarantineError::NotInQueue { .. }

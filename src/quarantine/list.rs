@@ -13,8 +13,7 @@ pub struct HeldFilter {
     pub author_domain: Option<DomainName>,
     /// Held since before this point.
     pub before: Option<Timestamp>,
-    /// What others said that they hold, in place of what lies in the hold queue.
-    pub told: bool,
+    pub place: HeldIn,
     /// At most so many, the oldest, and never more than [`MOST_LISTED`].
     pub limit: usize,
 }
@@ -37,10 +36,7 @@ pub fn held(reader: &Reader, filter: &HeldFilter) -> Result<Listed, QuarantineEr
     let mut page = store::HeldFilter {
         author_domain: filter.author_domain.clone(),
         held_before: filter.before,
-        place: match filter.told {
-            true => HeldIn::Told,
-            false => HeldIn::Queue,
-        },
+        place: filter.place,
         ..store::HeldFilter::default()
     };
     while !listed.more {

@@ -5,7 +5,8 @@
 //!
 //! 1. find the verdict, and see that it is held
 //! 2. look into the queue: the mail with its queue id is on hold and bears this verdict's header. MTAs use
-//!    queue ids again, so an id alone proves nothing
+//!    queue ids again, so an id alone proves nothing. What others put on hold bears no header of ours: its
+//!    Message-ID and when it came in prove it
 //! 3. write the intent down, durably
 //! 4. ask the MTA, through its helper
 //! 5. look again: its commands say "done" to everything
@@ -36,7 +37,7 @@ pub use error::QuarantineError;
 pub use expire::{Expired, Resting, ends, expired};
 pub use find::Target;
 pub use list::{HeldFilter, Listed, MOST_LISTED, held};
-pub use queue::{Queue, message, verdicts_named};
+pub use queue::{Queue, is_after, is_that, message};
 
 use crate::outcome::{OutcomeSource, OutcomeState};
 use crate::policy::OverrideType;

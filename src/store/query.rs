@@ -95,6 +95,8 @@ pub enum HeldIn {
     Anywhere,
     /// In the MTA's hold queue: alignd put it there, or saw it there.
     Queue,
+    /// In the MTA's hold queue, as alignd's own verdict wanted it.
+    QueueByUs,
     /// Where another filter or a person said: that isn't ours to delete or to remind of, and may lie
     /// in a quarantine of theirs.
     Told,
@@ -120,6 +122,8 @@ pub struct HeldMessage {
     pub size: u64,
     /// When the mail server took the digest that says that it is to be deleted.
     pub announced: Option<Timestamp>,
+    /// alignd's own verdict wanted it; what others put on hold is theirs to delete.
+    pub by_us: bool,
     /// Another filter or a person said so, as [`HeldIn::Told`].
     pub told: bool,
 }

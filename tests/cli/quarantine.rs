@@ -4,7 +4,9 @@ use super::manual::documented;
 use super::plain_verdict::plain_verdict;
 use super::ran::Place;
 use alignd::auth::DmarcResult;
+use alignd::auth::dmarc::Policy;
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
+use alignd::policy::{Action, Cause, Decision, Disposition};
 use alignd::store::{Store, StoreSettings};
 use alignd::time::{Clock, Timestamp};
 use std::sync::Arc;
@@ -31,6 +33,14 @@ pub fn held() -> Place {
         {
             let at: Timestamp = now.plus_micros(-hours * 3_600_000_000);
             let mut verdict = plain_verdict(domain, at, nth as u32);
+            if state != OutcomeState::Accepted {
+                verdict.decision = Decision::follow(
+                    Cause::FailReject,
+                    Some(Policy::Reject),
+                    Disposition::Quarantine,
+                    Action::Hold,
+                );
+            }
             verdict.envelope.queue_id = Some(format!("4jXW5m5GBtz1Stg{nth}"));
             if let Some(evaluation) = &mut verdict.evaluation {
                 evaluation.result = DmarcResult::Fail;

@@ -99,6 +99,31 @@ async fn an_announcement_is_for_the_mail_as_it_was_held() {
     assert_eq!(house.expire("2026-03-10T08:00").await, 1);
 }
 
+/// Somebody put it on hold, and has his reasons: he is reminded of it, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_put_on_hold_is_never_announced_nor_deleted() {
+    let mut house = House::new(Some("1d"));
+    let by_hand = house.hold_by_hand("a.example", "2026-02-01T12:00").await;
+    let ours = house.hold("b.example", "2026-02-01T12:00").await;
+    for (day, subject) in [
+        ("02", "2 held, 2 new, 1 to be deleted"),
+        ("03", "2 held, 1 to be deleted"),
+    ] {
+        assert_eq!(house.digest(&format!("2026-03-{day}T07:00")).await, Sent);
+        let last = house.subjects().pop().unwrap();
+        assert!(last.ends_with(subject), "{last}");
+    }
+    assert_eq!(house.expire("2026-03-04T08:00").await, 1);
+    assert_eq!(house.queue.deleted(), [ours]);
+    assert_eq!(house.digest("2026-03-05T07:00").await, Sent);
+    assert!(house.subjects().pop().unwrap().ends_with(": 1 held"));
+    assert_eq!(house.expire("2027-03-04T08:00").await, 0);
+    assert_eq!(
+        house.history(by_hand),
+        "answering (reply), accepted (reply), held (queue)"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_helper_that_is_away_is_waited_for() {
     let mut house = House::new(Some("1d"));

@@ -67,6 +67,10 @@ impl Queue for HoldQueue {
         Ok(Shown { octets, cut: false })
     }
 
+    async fn arrived(&self, id: &QueueId) -> Result<Option<Timestamp>, HelperError> {
+        Ok(self.find(id)?.map(|_| Timestamp::from_seconds(0)))
+    }
+
     async fn release(&self, _id: &QueueId) -> Result<Released, HelperError> {
         Err(HelperError::Failed("nobody releases here".to_owned()))
     }

@@ -15,8 +15,10 @@ mod signing;
 mod trial;
 mod words;
 
+use alignd::auth::dmarc::Policy;
 use alignd::deliver::{DeliverySettings, Server, TlsMode};
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
+use alignd::policy::{Action, Cause, Decision, Disposition};
 use alignd::quarantine::{DigestTerms, Quarantine};
 use alignd::report::destination::PlainAddress;
 use alignd::report::period::TimeOfDay;
@@ -113,19 +115,38 @@ impl House {
 
     /// Holds a message of this domain since then.
     async fn hold(&self, domain: &str, since: &str) -> VerdictId {
+        let id = self.record(domain, since, Action::Hold).await;
+        self.tell(id, OutcomeState::Held, at(since), OutcomeSource::Reply)
+            .await;
+        id
+    }
+
+    /// Somebody else puts one on hold that alignd accepted.
+    async fn hold_by_hand(&self, domain: &str, since: &str) -> VerdictId {
+        let id = self.record(domain, since, Action::Accept).await;
+        for (state, source) in [
+            (OutcomeState::Accepted, OutcomeSource::Reply),
+            (OutcomeState::Held, OutcomeSource::Queue),
+        ] {
+            self.tell(id, state, at(since), source).await;
+        }
+        id
+    }
+
+    async fn record(&self, domain: &str, since: &str, action: Action) -> VerdictId {
         let nth = {
             let mut held = self.held.lock().unwrap();
             *held += 1;
             *held
         };
         let mut verdict = plain_verdict(domain, at(since), nth);
+        let (cause, disposition) = (Cause::FailReject, Disposition::Quarantine);
+        verdict.decision = Decision::follow(cause, Some(Policy::Reject), disposition, action);
         let queue_id = format!("4jXW5m5GBtz{nth:04}");
         verdict.envelope.queue_id = Some(queue_id.clone());
         let id = verdict.id;
         self.store.record(Arc::new(verdict)).await.unwrap();
         self.queue.hold(&queue_id, id);
-        self.tell(id, OutcomeState::Held, at(since), OutcomeSource::Reply)
-            .await;
         id
     }
 

@@ -1,15 +1,18 @@
 //! What operators do in the hold queue with the MTA's own commands, where no mail log tells: alignd looks into the
 //! queue, on the real MTAs with the real helper.
 
-use crate::house::{Kind, for_both};
+use crate::house::{Chain, Kind, for_both};
+use crate::other_milter::Habit;
 use crate::release::Kept;
 use crate::wait;
+use crate::world::SENDER;
 
 for_both![
     let_go_it_is_released_and_put_on_hold_it_is_held,
     deleted_it_is_unknown_and_no_other_is,
     delivered_before_anybody_looked_it_is_not_told_as_ours,
     helper_and_daemon_may_be_away_meanwhile,
+    what_another_milter_put_on_hold_is_released_and_deleted_and_does_not_expire,
 ];
 
 fn open(mta: Kind) -> Kept {
@@ -89,6 +92,42 @@ fn helper_and_daemon_may_be_away_meanwhile(mta: Kind) {
     becomes(&kept, &released, "released");
     becomes(&kept, &gone, "unknown");
     assert_eq!(kept.history(&held), "answering, held");
+}
+
+fn what_another_milter_put_on_hold_is_released_and_deleted_and_does_not_expire(mta: Kind) {
+    let chain = Chain::Before(Habit::Quarantine);
+    let settle = [("outcome.settle", "\"8s\"")];
+    let kept = Kept::open_in(mta, chain, &settle);
+    let ours = kept.hold();
+    let mail = |nth| {
+        let mail = format!(
+            "From: <a@sender.example>\r\nMessage-ID: <h{nth}@sender.example>\r\nSubject: hello\r\n\r\nbody\r\n"
+        );
+        let sent = kept
+            .house
+            .send(&SENDER, "<a@sender.example>", mail.as_bytes());
+        sent.queue_id()
+    };
+    let (released, deleted) = (mail(1), mail(2));
+    for id in [&released, &deleted] {
+        becomes(&kept, id, "held");
+        assert_eq!(kept.history(id), "answering, accepted, held");
+    }
+    assert_eq!(kept.listed().len(), 3);
+    let shown = kept.quarantine(&["show", &released, "--message"]);
+    assert!(shown.contains("<h1@sender.example>"), "{shown}");
+    // What alignd held goes, and it alone.
+    kept.quarantine(&["expire", "--older-than", "1s", "--yes"]);
+    assert_eq!(kept.history(&ours), "answering, held, deleted by root");
+    assert_eq!(kept.listed(), [released.as_str(), deleted.as_str()]);
+    let told = kept.quarantine(&["release", &released]);
+    assert!(told.starts_with("released "), "{told}");
+    kept.house.mta.delivered(&released);
+    let told = kept.quarantine(&["delete", &deleted]);
+    assert!(told.starts_with("deleted "), "{told}");
+    assert!(kept.house.mta.held(&deleted).is_none());
+    assert_eq!(kept.listed(), [""; 0]);
+    assert_eq!(kept.house.mta.mailbox().len(), 1);
 }
 
 /// By `postsuper -r` it goes on under another id, which only the log tells: it was seen waiting for that, as it

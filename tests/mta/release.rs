@@ -1,7 +1,7 @@
 //! Held mail in the operator's hands, on the real MTAs with the real helper: released and delivered once,
 //! deleted, released by hand, the helper away, no daemon there.
 
-use crate::house::{House, Kind, Plan, for_both};
+use crate::house::{Chain, House, Kind, Plan, for_both};
 use crate::keeping;
 use crate::wait;
 use crate::world::{EVIL, SENDER};
@@ -35,6 +35,11 @@ impl Kept {
 
     /// With further settings of alignd.
     pub fn open_with(mta: Kind, more: &[(&str, &str)]) -> Self {
+        Self::open_in(mta, Chain::Alone, more)
+    }
+
+    /// With another milter, too.
+    pub fn open_in(mta: Kind, chain: Chain, more: &[(&str, &str)]) -> Self {
         let home = keeping::home();
         let socket = format!("\"{}\"", home.path().join("helper.sock").display());
         let kind = match mta {
@@ -47,6 +52,7 @@ impl Kept {
             ("quarantine.helper_socket", &socket),
         ];
         let house = House::open(&Plan {
+            chain,
             alignd: &[&holding, more].concat(),
             ..Plan::of(mta)
         });

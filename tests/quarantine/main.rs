@@ -7,11 +7,14 @@ mod plain_verdict;
 mod memory;
 mod room;
 
+use alignd::auth::dmarc::Policy;
 use alignd::mta::Place;
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
-use alignd::policy::OverrideType;
-use alignd::quarantine::{Done, HeldFilter, Quarantine, QuarantineError, Target, What, Wish, held};
-use alignd::store::{Change, Reader, Store, StoreSettings};
+use alignd::policy::{Action, Cause, Decision, Disposition, OverrideType};
+use alignd::quarantine::{
+    Done, HeldFilter, Quarantine, QuarantineError, Target, What, Wish, held, message,
+};
+use alignd::store::{Change, HeldIn, Reader, Store, StoreSettings};
 use alignd::time::{Clock, Timestamp};
 use alignd::verdict::VerdictId;
 use memory::{Killed, Mta, State};
@@ -112,10 +115,17 @@ fn open(home: &TempDir) -> Store {
     Store::open(&settings, NOW).unwrap()
 }
 
+/// One that alignd holds.
 async fn record(store: &Store, queue_id: &str, nth: u32) -> VerdictId {
+    record_as(store, queue_id, nth, Action::Hold).await
+}
+
+async fn record_as(store: &Store, queue_id: &str, nth: u32, action: Action) -> VerdictId {
     let at = NOW.plus_micros(i64::from(nth) * 1_000_000);
     let mut verdict = plain_verdict("a.example", at, nth);
     verdict.envelope.queue_id = Some(queue_id.to_owned());
+    let (cause, disposition) = (Cause::FailReject, Disposition::Quarantine);
+    verdict.decision = Decision::follow(cause, Some(Policy::Reject), disposition, action);
     let id = verdict.id;
     store.record(Arc::new(verdict)).await.unwrap();
     let outcome = Outcome::new(OutcomeState::Held, at, OutcomeSource::Reply);
@@ -321,6 +331,96 @@ async fn an_mta_that_fails_is_told_of_and_nothing_is_made_up() {
     }
 }
 
+/// Put on hold by hand, or by another milter: it bears no header of ours. What proves that it became `held` proves whose it
+/// is: its queue id, when it came in, and its Message-ID. Header, arrival after the verdict, what is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_put_on_hold_is_known_by_its_message_id() {
+    let id = "Message-ID: <20261122.00000002.4711@mail.a.example>\n";
+    for (header, arrived, told) in [
+        (id, Some(-3_600), ""),
+        (id, Some(2), ""),
+        (id, Some(3), "came in after that, 2026-11-22T16:00:05"),
+        (id, None, "isn't among the held mails that the MTA lists"),
+        (
+            "Message-ID: <other@a.example>\n",
+            Some(0),
+            "bears the Message-ID <other@a.example>",
+        ),
+        (
+            "Message-ID: <>\n",
+            Some(0),
+            "bears neither an X-Alignd-Verdict nor a Message-ID",
+        ),
+        (
+            "",
+            Some(0),
+            "bears neither an X-Alignd-Verdict nor a Message-ID",
+        ),
+    ] {
+        for wish in [release("alice"), delete("alice")] {
+            let mut house = House::new().await;
+            house.verdict = record_as(&house.store, ID, 2, Action::Accept).await;
+            let came = arrived.map(|at: i64| NOW.plus_micros((2 + at) * 1_000_000));
+            house.mta.set(|state| {
+                state.mails.insert(ID.to_owned(), (Place::Held, None));
+                state.plain = (header.to_owned(), came);
+            });
+            let stored = Target::Verdict(house.verdict)
+                .find(&house.reader())
+                .unwrap();
+            let shown = message(&house.mta, &stored).await;
+            let done = house.carry_out(&wish).await;
+            let refused = [shown.err(), done.err()].map(|e| e.map(|e| e.to_string()));
+            for refused in refused {
+                let refused = refused.unwrap_or_default();
+                assert_eq!(
+                    refused.is_empty(),
+                    told.is_empty(),
+                    "{header} {arrived:?}: {refused}"
+                );
+                assert!(refused.contains(told), "{header} {arrived:?}: {refused}");
+            }
+            let gone = house.mta.set(|state| state.released + state.deleted);
+            assert_eq!(gone, u32::from(told.is_empty()), "{header} {arrived:?}");
+        }
+    }
+    let house = House::new().await;
+    house.mta.set(|state| {
+        state.mails.values_mut().for_each(|mail| mail.1 = None);
+        state.plain = (
+            "Message-ID: <20261122.00000001.4711@mail.a.example>\n".to_owned(),
+            Some(NOW),
+        );
+    });
+    // But what alignd held bears its header.
+    let refused = house.carry_out(&release("alice")).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("bears no X-Alignd-Verdict"),
+        "{refused}"
+    );
+}
+
+/// It wasn't alignd that put it there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_put_on_hold_does_not_expire() {
+    let mut house = House::new().await;
+    house.verdict = record_as(&house.store, ID, 2, Action::Accept).await;
+    house.mta.set(|state| {
+        state.mails.insert(ID.to_owned(), (Place::Held, None));
+        let id = "Message-ID: <20261122.00000002.4711@mail.a.example>\n";
+        state.plain = (id.to_owned(), Some(NOW));
+    });
+    let expire = Wish {
+        what: What::Expire,
+        ..delete("alice")
+    };
+    let refused = house.carry_out(&expire).await.unwrap_err().to_string();
+    assert!(refused.contains("was put on hold by others"), "{refused}");
+    assert_eq!(house.history(), "answering, held");
+    let done = house.carry_out(&delete("alice")).await.unwrap();
+    assert_eq!(done.state, OutcomeState::Deleted);
+}
+
 /// The helper vanishes between its deed and the second look: told as unsettled, and finished later.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_seen_stays_an_intent() {
@@ -447,16 +547,17 @@ async fn a_listing_that_is_cut_says_so() {
         }
     }
     let reader = Reader::open(home.path()).unwrap();
-    for (told, limit, expected, more) in [
-        (false, 9, &[0, 2, 4][..], false),
-        (false, 3, &[0, 2, 4], false),
-        (false, 2, &[0, 2], true),
-        (false, 0, &[], true),
-        (true, 3, &[1, 3, 5], false),
-        (true, 1, &[1], true),
+    let (told, ours) = (HeldIn::Told, HeldIn::Queue);
+    for (place, limit, expected, more) in [
+        (ours, 9, &[0, 2, 4][..], false),
+        (ours, 3, &[0, 2, 4], false),
+        (ours, 2, &[0, 2], true),
+        (ours, 0, &[], true),
+        (told, 3, &[1, 3, 5], false),
+        (told, 1, &[1], true),
     ] {
         let filter = HeldFilter {
-            told,
+            place,
             limit,
             ..HeldFilter::default()
         };
@@ -473,7 +574,7 @@ async fn a_listing_that_is_cut_says_so() {
         assert_eq!(
             (ids, listed.more),
             (expected, more),
-            "told {told}, limit {limit}"
+            "{place:?}, limit {limit}"
         );
     }
 }

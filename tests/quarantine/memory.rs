@@ -4,6 +4,7 @@ use crate::{ID, NOW};
 use alignd::mta::{HelperError, Part, Place, QueueId, Released, Shown};
 use alignd::quarantine::Queue;
 use alignd::site_key::SiteKey;
+use alignd::time::Timestamp;
 use alignd::verdict::VerdictId;
 use alignd::verdict::header::{Marks, VERDICT_HEADER, VerdictHeader};
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub struct Mta(Arc<Mutex<State>>);
 pub struct State {
     /// Where each mail is, and whose verdict it bears.
     pub mails: BTreeMap<String, (Place, Option<VerdictId>)>,
+    /// Of mail that bears none: its header, and when it came in, if it is listed.
+    pub plain: (String, Option<Timestamp>),
     pub released: u32,
     pub deleted: u32,
     pub looks: u32,
@@ -134,7 +137,8 @@ impl Queue for Mta {
         let Some((Place::Held, verdict)) = mail else {
             return Err(HelperError::NotHeld(self.place(id)));
         };
-        let seal = verdict.map_or(String::new(), |verdict| {
+        let plain = self.set(|state| state.plain.0.clone());
+        let seal = verdict.map_or(plain, |verdict| {
             let marks = Marks {
                 message_id: None,
                 author_domain: None,
@@ -145,6 +149,11 @@ impl Queue for Mta {
         });
         let octets = format!("From: a@a.example\n{seal}Subject: x\n\n").into_bytes();
         Ok(Shown { octets, cut: false })
+    }
+
+    async fn arrived(&self, _id: &QueueId) -> Result<Option<Timestamp>, HelperError> {
+        self.up()?;
+        Ok(self.set(|state| state.plain.1))
     }
 
     async fn release(&self, id: &QueueId) -> Result<Released, HelperError> {

@@ -16,6 +16,8 @@ pub enum Habit {
     /// Puts `X-Other: was here` on top and `changed` in place of the body.
     Change,
     Wait(Duration),
+    /// Has it put on hold.
+    Quarantine,
 }
 
 pub struct OtherMilter {
@@ -60,7 +62,8 @@ impl Drop for OtherMilter {
 fn callbacks(habit: Habit) -> Callbacks<()> {
     Callbacks::new()
         .on_negotiate(|cx, _, _| {
-            cx.requested_actions |= Actions::ADD_HEADER | Actions::REPLACE_BODY;
+            cx.requested_actions |=
+                Actions::ADD_HEADER | Actions::REPLACE_BODY | Actions::QUARANTINE;
             Box::pin(async { Status::Continue })
         })
         .on_eom(move |cx| Box::pin(end_of_message(cx, habit)))
@@ -73,6 +76,10 @@ async fn end_of_message(cx: &mut EomContext<()>, habit: Habit) -> Status {
             let field = cx.actions.insert_header(0, c"X-Other", c"was here").await;
             let body = cx.actions.replace_body(b"changed\r\n").await;
             field.and(body).expect("the MTA takes changes");
+        }
+        Habit::Quarantine => {
+            let held = cx.actions.quarantine(c"seen before").await;
+            held.expect("the MTA puts mail on hold");
         }
         Habit::Wait(time) => tokio::time::sleep(time).await,
     }

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::control::{Answer, HeldRows, Named, RefusalKind, Release, Request, held_rows};
 use crate::domain::DomainName;
 use crate::quarantine::{HeldFilter, MOST_LISTED, Target};
+use crate::store::HeldIn;
 use clap::{ArgGroup, Args};
 use serde_json::{Map, Value};
 use std::io::IsTerminal;
@@ -162,6 +163,7 @@ pub(super) struct Found {
 /// What lies in the hold queue, as much as is done at a time.
 pub(super) fn everything() -> HeldFilter {
     HeldFilter {
+        place: HeldIn::Queue,
         limit: MOST_LISTED,
         ..HeldFilter::default()
     }

@@ -6,6 +6,7 @@ use crate::cli::{Failure, Outcome, now, settings, stored};
 use crate::config::Config;
 use crate::control::{Named, Request};
 use crate::quarantine::{HeldFilter, MOST_LISTED, expired};
+use crate::store::HeldIn;
 use clap::Args;
 use std::path::Path;
 use std::time::Duration;
@@ -59,6 +60,7 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
 
 fn older(config: &Config, term: Duration) -> Result<Found, Failure> {
     let filter = HeldFilter {
+        place: HeldIn::QueueByUs,
         before: Some(ago(term)),
         ..everything()
     };

@@ -6,6 +6,7 @@ use crate::config::value::duration;
 use crate::control::{HeldRow, HeldRows, held_rows};
 use crate::domain::DomainName;
 use crate::quarantine::HeldFilter;
+use crate::store::HeldIn;
 use crate::time::Timestamp;
 use clap::Args;
 use std::path::Path;
@@ -69,7 +70,10 @@ impl Arguments {
         HeldFilter {
             author_domain: self.author_domain.clone(),
             before: self.older_than.map(ago),
-            told: self.told,
+            place: match self.told {
+                true => HeldIn::Told,
+                false => HeldIn::Queue,
+            },
             limit: self.limit,
         }
     }

@@ -25,12 +25,13 @@ impl Reader {
                  AND (?4 IS NULL OR a.announced < ?4)
                  AND (?5 OR held.source <> 'operator' OR held.at >= ?6)
                  AND (?7 OR held.source = 'operator')
-             ORDER BY a.verdict LIMIT ?8"
+                 AND (?8 OR e.action = 'hold')
+             ORDER BY a.verdict LIMIT ?9"
         );
         // All that was told, what was told since then, and what lies in the queue.
         let (told, told_since, queue) = match filter.place {
             HeldIn::Anywhere => (true, None, true),
-            HeldIn::Queue => (false, None, true),
+            HeldIn::Queue | HeldIn::QueueByUs => (false, None, true),
             HeldIn::Told => (true, None, false),
             HeldIn::QueueOrToldSince(since) => (false, Some(since), true),
         };
@@ -42,6 +43,7 @@ impl Reader {
             told,
             told_since.map(Timestamp::micros),
             queue,
+            filter.place != HeldIn::QueueByUs,
             filter.limit.unwrap_or(PAGE).min(PAGE),
         ];
         self.rows(&sql, values, message)
@@ -74,7 +76,8 @@ impl Reader {
 }
 
 const SELECT: &str = "
-    SELECT v.id, v.received, held.at, held.source = 'operator' AS told, v.queue_id, a.announced, e.cause, tos.text AS envelope_to,
+    SELECT v.id, v.received, held.at, held.source = 'operator' AS told,
+        e.action = 'hold' AS by_us, v.queue_id, a.announced, e.cause, tos.text AS envelope_to,
         (SELECT name FROM name WHERE id = v.header_from) AS header_from,
         (SELECT name FROM name WHERE id = v.envelope_from) AS envelope_from,
         d.document ->> '$.message.size' AS size
@@ -100,6 +103,7 @@ fn message(row: &Row<'_>) -> Result<HeldMessage, Trouble> {
         announced: row
             .get::<_, Option<i64>>("announced")?
             .map(Timestamp::from_micros),
+        by_us: row.get("by_us")?,
         told: row.get("told")?,
     })
 }
