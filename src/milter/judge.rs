@@ -23,7 +23,7 @@ use crate::verdict::header::{Marks, VerdictHeader};
 use crate::verdict::results::results_field;
 use crate::verdict::{Verdict, VerdictId, Weight};
 use std::sync::Arc;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 /// What the MTA is told at the end of a message.
 pub struct Answer {
@@ -369,8 +369,15 @@ fn verdict_header(
         return None;
     }
     let (Some(body), Some(key)) = (body, &settings.site_key) else {
-        // The rule that holds it came into force while the message passed.
-        warn!(verdict = %verdict.id, "held without a verdict header: coming back, it is judged again");
+        // Settings that can hold have a key and ask for the body's hash, and a message keeps those it
+        // began with. The mail is in the queue all the same, and can be released there.
+        metrics::counter!("alignd_errors_total", "kind" => "verdict_header").increment(1);
+        error!(
+            queue_id = verdict.envelope.queue_id,
+            verdict = %verdict.id,
+            "held without a verdict header, through a fault in alignd; please report it: \
+             coming back by trust.reinject, this message is judged again"
+        );
         return None;
     };
     let marks = Marks {
