@@ -17,6 +17,7 @@ use crate::control::ControlSettings;
 use crate::deliver::{DeliverySettings, Server, TlsMode};
 use crate::domain::DomainName;
 use crate::host::{LogSource, OutcomeSettings};
+use crate::local_socket;
 use crate::milter::settings::{
     HostPattern, MilterSettings, SenderPattern, SocketSpec, TrustSettings,
 };
@@ -169,7 +170,7 @@ fn quarantine(s: &mut Section<'_, '_>, d: QuarantineSettings) -> QuarantineSetti
             mta_config: s.or("mta_config", d.queue.mta_config, |v| {
                 optional(v, absolute_path)
             }),
-            helper_socket: s.or("helper_socket", d.queue.helper_socket, local_socket),
+            helper_socket: s.or("helper_socket", d.queue.helper_socket, socket_file),
         },
         notify: s.or("notify", d.notify, |v| optional(v, address)),
         notify_at: s.or("notify_at", d.notify_at, |v| {
@@ -360,12 +361,10 @@ fn sockets(v: Value<'_>) -> Result<Vec<SocketSpec>, Fault> {
 fn socket(v: Value<'_>) -> Result<SocketSpec, Fault> {
     let expected = "\"unix:/PATH\" or \"inet:HOST:PORT\"";
     let text = v.text().map_err(|_| v.unlike(expected))?;
-    // sockaddr_un holds 108 octets with the final NUL, unix(7).
-    let too_long = |socket: &SocketSpec| matches!(socket, SocketSpec::Unix(path) if path.as_os_str().len() > 107);
+    let too_long =
+        |socket: &SocketSpec| matches!(socket, SocketSpec::Unix(path) if !local_socket::fits(path));
     match SocketSpec::parse(text) {
-        Some(socket) if too_long(&socket) => {
-            Err(v.unlike("a path of at most 107 octets, the most a socket can have"))
-        }
+        Some(socket) if too_long(&socket) => Err(v.unlike(SOCKET_PATH)),
         Some(socket) => Ok(socket),
         None => {
             // As Sendmail, OpenDKIM and Postfix's own settings write it.
@@ -389,11 +388,12 @@ fn mode(v: Value<'_>) -> Result<u32, Fault> {
         .ok_or_else(|| v.unlike("permission bits in quotes such as \"0660\""))
 }
 
-/// sockaddr_un holds 108 octets with the final NUL, unix(7).
 fn socket_path(v: Value<'_>) -> Result<PathBuf, Fault> {
     let path = v.text().ok().map(PathBuf::from);
-    path.filter(|path| path.is_absolute() && path.as_os_str().len() <= 107)
-        .ok_or_else(|| v.unlike("an absolute path of at most 107 octets, or \"none\""))
+    let path = path
+        .filter(|path| path.is_absolute())
+        .ok_or_else(|| v.unlike("an absolute path, or \"none\""))?;
+    fitting(v, path)
 }
 
 /// useradd(8), and those of directories: no blanks, no colons.
@@ -473,19 +473,25 @@ fn absolute_path(v: Value<'_>) -> Result<PathBuf, Fault> {
         .ok_or_else(|| v.unlike("an absolute path"))
 }
 
-/// A Unix socket's path: sockaddr_un holds 108 octets with the final NUL, unix(7).
-fn local_socket(v: Value<'_>) -> Result<PathBuf, Fault> {
-    let path = absolute_path(v)?;
-    if path.as_os_str().len() > 107 {
-        return Err(v.unlike("a path of at most 107 octets, the most a socket can have"));
+/// A Unix socket's path.
+fn socket_file(v: Value<'_>) -> Result<PathBuf, Fault> {
+    fitting(v, absolute_path(v)?)
+}
+
+fn fitting(v: Value<'_>, path: PathBuf) -> Result<PathBuf, Fault> {
+    if local_socket::fits(&path) {
+        Ok(path)
+    } else {
+        Err(v.unlike(SOCKET_PATH))
     }
-    Ok(path)
 }
 
 fn count(v: Value<'_>, range: RangeInclusive<u64>) -> Result<usize, Fault> {
     v.integer(range).map(|number| number as usize)
 }
 
+/// The most that `local_socket::fits` takes, in words.
+const SOCKET_PATH: &str = "a path of at most 107 octets, 98 of them its directory";
 const MOMENT: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

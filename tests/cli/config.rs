@@ -167,6 +167,21 @@ const WRONG: &[(&str, &str, &str)] = &[
     ),
     (
         "milter",
+        "listen = [\"unix:/dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd/s\"]",
+        "2:11: milter.listen: expected a path of at most 107 octets, 98 of them its directory, found \"unix:/dddddddddddddddddddddddddddddddddddddddddddddddddddddd\"",
+    ),
+    (
+        "control",
+        "socket = \"/dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd/s\"",
+        "2:10: control.socket: expected a path of at most 107 octets, 98 of them its directory, found \"/ddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd\"",
+    ),
+    (
+        "control",
+        "socket = \"run/c.sock\"",
+        "2:10: control.socket: expected an absolute path, or \"none\", found \"run/c.sock\"",
+    ),
+    (
+        "milter",
         "listen = []",
         "2:10: milter.listen: expected at least one socket, found none",
     ),
