@@ -3,6 +3,8 @@
 //! `raw` is a client that sends and reads packets and nothing else; the files beside it are one
 //! subject each.
 
+#[path = "../support/arc_sealer.rs"]
+mod arc_sealer;
 mod bombs;
 mod crowd;
 mod daemon;
@@ -21,6 +23,7 @@ mod raw;
 mod returning;
 mod rules;
 mod running;
+mod sealed;
 mod sequences;
 #[path = "../support/signal.rs"]
 mod signal;

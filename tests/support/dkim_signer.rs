@@ -54,6 +54,11 @@ impl SigningKey {
 
     /// `message`, its lines ended by CRLF, with a DKIM-Signature field on top.
     pub fn sign(&self, message: &[u8], tags: &str) -> Vec<u8> {
+        self.sign_as("DKIM-Signature", message, tags)
+    }
+
+    /// The same with a field of another name.
+    pub fn sign_as(&self, name: &str, message: &[u8], tags: &str) -> Vec<u8> {
         let parsed = Message::parse(message);
         let (header_canon, body_canon) = match tag(tags, "c") {
             None => ("simple", "simple"),
@@ -68,15 +73,16 @@ impl SigningKey {
         for field in signed_fields(&parsed.fields, tag(&tags, "h").unwrap_or_default()) {
             input.extend(canonical_field(header_canon, field));
         }
-        let unsigned = HeaderField::new("DKIM-Signature", format!(" {}", tags.replace("{b}", "")));
+        let unsigned = HeaderField::new(name, format!(" {}", tags.replace("{b}", "")));
         let own = canonical_field(header_canon, &unsigned);
         input.extend(own.strip_suffix(b"\r\n").expect("a field ends with CRLF"));
         let signature = STANDARD.encode(self.signature(&input));
-        let field = format!("DKIM-Signature: {}\r\n", tags.replace("{b}", &signature));
+        let field = format!("{name}: {}\r\n", tags.replace("{b}", &signature));
         [field.as_bytes(), message].concat()
     }
 
-    fn signature(&self, input: &[u8]) -> Vec<u8> {
+    /// What `b=` of a field with this hash input holds, without Base64.
+    pub fn signature(&self, input: &[u8]) -> Vec<u8> {
         match self {
             Self::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
@@ -117,7 +123,8 @@ fn signed_fields<'a>(fields: &'a [HeaderField], names: &str) -> Vec<&'a HeaderFi
     names.split(':').filter_map(take).collect()
 }
 
-fn canonical_field(canon: &str, field: &HeaderField) -> Vec<u8> {
+/// RFC 6376 §3.4.1 and §3.4.2.
+pub fn canonical_field(canon: &str, field: &HeaderField) -> Vec<u8> {
     if canon != "relaxed" {
         return [&field.name, &b":"[..], &field.value, b"\r\n"].concat();
     }
