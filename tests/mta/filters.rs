@@ -1,10 +1,11 @@
 //! Filters behind alignd that say themselves what they did: Rspamd and amavis with the hooks of contrib/.
 
-use crate::amavis::{self, Amavis};
+use crate::amavis;
 use crate::house::{Chain, House, Kind, Plan};
 use crate::loopback;
 use crate::mta::OTHER;
-use crate::rspamd::{self, Rspamd};
+use crate::rspamd;
+use crate::unprivileged::{USER, Unprivileged};
 use crate::wait;
 use crate::world::SENDER;
 use serde_json::Value;
@@ -14,16 +15,16 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// A house with a filter behind alignd, and no mail log to learn from.
-struct Filtered<F> {
+struct Filtered {
     // Dropped in this order.
-    filter: F,
+    filter: Unprivileged,
     house: House,
     _home: TempDir,
 }
 
-impl Filtered<Rspamd> {
-    /// `users`: who may tell outcomes.
-    fn open(users: &str) -> Self {
+impl Filtered {
+    /// By Rspamd as a milter. `users`: who may tell outcomes.
+    fn by_rspamd(users: &str) -> Self {
         let home = home();
         let control = home.path().join("control.sock");
         let house = House::open(&Plan {
@@ -34,18 +35,16 @@ impl Filtered<Rspamd> {
             ],
             ..Plan::of(Kind::Postfix)
         });
-        let rspamd = Rspamd::start(&house.mta.sockets().join(OTHER), &control);
+        let rspamd = rspamd::start(&house.mta.sockets().join(OTHER), &control);
         Self {
             filter: rspamd,
             house,
             _home: home,
         }
     }
-}
 
-impl Filtered<Amavis> {
-    /// As its content filter, that gives mail back to a service without milters.
-    fn open() -> Self {
+    /// By amavis as a content filter, that gives mail back to a service without milters.
+    fn by_amavis() -> Self {
         let home = home();
         let control = home.path().join("control.sock");
         let (filter, back) = (loopback::free_address(), loopback::free_address());
@@ -57,7 +56,7 @@ impl Filtered<Amavis> {
         let house = House::open(&Plan {
             alignd: &[
                 ("control.socket", &quoted(&control)),
-                ("control.outcome_users", &format!("[{:?}]", amavis::USER)),
+                ("control.outcome_users", &format!("[{:?}]", USER)),
             ],
             main_cf: &format!(
                 "content_filter = amavis:[{}]:{}",
@@ -67,16 +66,14 @@ impl Filtered<Amavis> {
             master_cf: &master_cf,
             ..Plan::of(Kind::Postfix)
         });
-        let amavis = Amavis::start(filter, back, &control);
+        let amavis = amavis::start(filter, back, &control);
         Self {
             filter: amavis,
             house,
             _home: home,
         }
     }
-}
 
-impl<F> Filtered<F> {
     /// Sends a message with this subject and looks what it was answered, and for its verdict.
     fn send(&self, subject: &str) -> (u16, String) {
         self.post(&format!(
@@ -131,7 +128,7 @@ fn quoted(path: &Path) -> String {
 
 #[test]
 fn rspamd_tells_what_it_does_not_let_pass() {
-    let filtered = Filtered::<Rspamd>::open(&format!("[{:?}]", rspamd::USER));
+    let filtered = Filtered::by_rspamd(&format!("[{:?}]", USER));
     for (subject, code, outcome, reason) in [
         (
             "pills",
@@ -162,7 +159,7 @@ fn rspamd_tells_what_it_does_not_let_pass() {
         assert_eq!(answered, code, "{subject}");
         let last = filtered.becomes(&id, &["answering", "accepted", outcome]);
         assert_eq!(last["detail"], reason, "{subject}");
-        assert_eq!(last["by"], rspamd::USER, "{subject}");
+        assert_eq!(last["by"], USER, "{subject}");
     }
     let (_, id) = filtered.post("Subject: pills without an id\r\n\r\nbody\r\n");
     filtered.becomes(&id, &["answering", "accepted", "refused_later"]);
@@ -204,7 +201,7 @@ const GTUBE: &str = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EM
 
 #[test]
 fn a_filter_that_nobody_named_changes_nothing() {
-    let filtered = Filtered::<Rspamd>::open("[]");
+    let filtered = Filtered::by_rspamd("[]");
     let (answered, id) = filtered.send("pills");
     assert_eq!(answered, 554);
     wait::until("Rspamd says what may be wrong", || {
@@ -219,7 +216,7 @@ fn a_filter_that_nobody_named_changes_nothing() {
 
 #[test]
 fn amavis_tells_what_nobody_gets() {
-    let filtered = Filtered::<Amavis>::open();
+    let filtered = Filtered::by_amavis();
     for (mail, outcome, reason) in [
         (
             "Subject: no date\r\n\r\nhello\r\n",
@@ -233,7 +230,7 @@ fn amavis_tells_what_nobody_gets() {
         let last = filtered.becomes(&id, &["answering", "accepted", outcome]);
         let detail = last["detail"].as_str().expect("a reason");
         assert!(detail.starts_with(reason), "{detail}");
-        assert_eq!(last["by"], amavis::USER, "{mail}");
+        assert_eq!(last["by"], USER, "{mail}");
     }
     let (_, id) = filtered.send("hello");
     let mails = wait::until("the mail to arrive", || {

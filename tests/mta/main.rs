@@ -67,5 +67,7 @@ mod sendmail;
 mod signal;
 #[path = "../support/smtp.rs"]
 mod smtp;
+#[path = "../support/unprivileged.rs"]
+mod unprivileged;
 #[path = "../support/wait.rs"]
 mod wait;
