@@ -14,6 +14,7 @@ mod forged;
 mod holding;
 mod hostile;
 mod house;
+mod install;
 mod keeping;
 mod killed;
 mod log;
