@@ -1,7 +1,7 @@
 //! The client behind trusted relays, from the Received fields that those relays put in.
 //!
-//! Owns the from-clauses of Postfix, Sendmail, Exim and Exchange, whose comments RFC 5321 §4.4 leaves
-//! open ("TCP-info"). A field is believed only while whoever wrote it is trusted: the top one is the
+//! Owns the from-clauses of Postfix, Sendmail, Exim, Exchange, qmail and IronPort, whose comments RFC 5321
+//! §4.4 leaves open ("TCP-info"). A field is believed only while whoever wrote it is trusted: the top one is the
 //! connecting relay's, the next one that of the client it names if that is trusted too, and so on.
 //! What cannot be read ends it without an answer: never a guess, and never a field further down, which
 //! a sender may have written. Linear, at most 50 hops.
@@ -45,19 +45,47 @@ pub fn client_behind(
 fn from_clause(value: &[u8]) -> Option<ReceivedClient> {
     let mut cursor = Cursor::new(value);
     keyword(&mut cursor, "from")?;
-    let word = text(cursor.take_while(|b| b.is_ascii_graphic() && b != b'(' && b != b')'))?;
+    // Postfix writes down a HELO of up to a line of SMTP, in UTF-8 too: it must not hide the client.
+    let word = cursor.take_while(|b| b > b' ' && b != b'(' && b != b')' && b != 0x7f);
+    let word = String::from_utf8_lossy(word);
+    // RFC 5321 §4.4: "Domain FWS "(" TCP-info ")"". Without the space the parenthesis may be the client's.
+    if word.is_empty() || !skip_space(&mut cursor)? {
+        return None;
+    }
     let mut comments = Vec::new();
     cursor.cfws(|inside| comments.push(inside)).ok()?;
     keyword(&mut cursor, "by")?;
-    let Some(comment) = comments.first() else {
-        return exim_without_helo(word);
+    let Some((comment, more)) = comments.split_first() else {
+        return exim_without_helo(&word);
     };
     let comment = unfolded(comment)?;
     let parts: Vec<&str> = comment.split_ascii_whitespace().take(MAX_PARTS).collect();
-    postfix_or_sendmail(word, &parts)
-        .or_else(|| exim_unnamed(word, &parts))
-        .or_else(|| address_first(word, &parts))
-        .or_else(|| exchange(word, &parts))
+    if let ["HELO" | "EHLO", helo] = parts.as_slice() {
+        return said(&word, helo, more);
+    }
+    postfix_or_sendmail(&word, &parts)
+        .or_else(|| exim_unnamed(&word, &parts))
+        .or_else(|| address_first(&word, &parts))
+        .or_else(|| exchange(&word, &parts))
+}
+
+/// `from NAME (HELO HELO) (192.0.2.1)`: qmail, also with `IDENT@` before the address; IronPort and James have
+/// brackets around it. `from [192.0.2.1] (HELO HELO)`: CommuniGate. HELO may be an address of the client's choice.
+fn said(word: &str, helo: &str, more: &[&[u8]]) -> Option<ReceivedClient> {
+    let address = match more {
+        [] => bracketed(word)?,
+        [address] => {
+            let address = unfolded(address)?;
+            let address = address.rsplit('@').next().unwrap_or_default();
+            bracketed(address).or_else(|| parsed(address))?
+        }
+        [_, _, ..] => return None,
+    };
+    Some(ReceivedClient {
+        address,
+        helo: bounded(helo),
+        name: None,
+    })
 }
 
 /// `from HELO (NAME [192.0.2.1])`. Sendmail writes an ident answer as `USER@NAME` and appends
@@ -204,15 +232,17 @@ fn unfolded(inside: &[u8]) -> Option<&str> {
     text(inside).filter(|text| !text.contains('\\'))
 }
 
-/// RFC 5321 §4.5.3.1.2: a domain has 255 octets at most.
+/// RFC 5321 §4.5.3.1.2: a domain has 255 octets at most. What is no text is no name.
 fn bounded(text: &str) -> Option<String> {
-    (!text.is_empty() && text.len() <= 255).then(|| text.to_owned())
+    let fits = !text.is_empty() && text.len() <= 255;
+    let odd = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
+    (fits && !text.contains(odd)).then(|| text.to_owned())
 }
 
 /// More hops than any mail survives in one administration.
 const MAX_HOPS: usize = 50;
 
-/// Octets of a word or comment of the from-clause: two names of 255 and an address fit.
+/// Octets of a comment of the from-clause: two names of 255 and an address fit.
 const MAX_CLAUSE: usize = 1024;
 
 /// No form has more than five parts; one more shows that there were too many.
@@ -352,6 +382,46 @@ mod tests {
         );
     }
 
+    /// HELO is anything, and no address of the client's choice is its own.
+    #[test]
+    fn qmail_and_its_kin() {
+        for from in [
+            "unknown (HELO x.example) (192.0.2.1)",
+            "mx.client.example (HELO x.example) (root@192.0.2.1)",
+            "mx.client.example (HELO x.example)\n\t([192.0.2.1])",
+            "unknown (EHLO x.example) ([IPv6:::ffff:192.0.2.1])",
+            "[192.0.2.1] (HELO x.example)",
+        ] {
+            for helo in ["x.example", "[198.51.100.9]", "198.51.100.9"] {
+                let from = from.replace("x.example", helo);
+                let value = format!(" from {from}\n  by relay.example with SMTP; 22 Nov 2026");
+                check(&value, "192.0.2.1", Some(helo), None);
+            }
+        }
+    }
+
+    /// As Postfix 3.7 writes them down.
+    #[test]
+    fn no_helo_hides_the_client() {
+        let long = "a".repeat(1990);
+        for (helo, kept) in [
+            ("b\u{fc}cher.example", true),
+            ("a??b?[198.51.100.9]??c", true),
+            ("a&b=c%d", true),
+            (&long, false),
+            (&"\u{fc}".repeat(900), false),
+        ] {
+            let value =
+                format!(" from {helo} (unknown [192.0.2.1])\n\tby r.example (Postfix) id 1; x");
+            check(&value, "192.0.2.1", kept.then_some(helo), None);
+        }
+        let raw =
+            [&b" from b\xfcch (unknown [192.0.2.1]) by r.example (Postfix) id 1; x"[..]].concat();
+        let found = client_behind(&[HeaderField::from_milter("Received", raw)], |_| false);
+        let found = found.map(|client| (client.address.to_string(), client.helo));
+        assert_eq!(found, Some(("192.0.2.1".to_owned(), None)));
+    }
+
     #[test]
     fn unreadable_fields_name_nobody() {
         for value in [
@@ -370,7 +440,12 @@ mod tests {
             " from mx.client.example ([192.0.2.1] foo=bar) by relay.example; x",
             " from [10.0.0.1] ([192.0.2.1] helo=x) by relay.example; x",
             " from [10.0.0.1] () by relay.example; x",
-            " from mx.client.example (HELO x) (192.0.2.1) by relay.example; x",
+            " from mx.client.example (HELO x) (192.0.2.1) (192.0.2.2) by relay.example; x",
+            " from mx.client.example (HELO x y) (192.0.2.1) by relay.example; x",
+            " from mx.client.example (HELO x) by relay.example; x",
+            " from mx.client.example (HELO [198.51.100.9]) by relay.example; x",
+            " from a([198.51.100.9]) (mx.client.example [192.0.2.1]) by relay.example; x",
+            " from a(x [198.51.100.9]) (mx.client.example [192.0.2.1]) by relay.example; x",
             " from a b (mx.client.example [192.0.2.1]) by relay.example; x",
             " from mx.client.example (mx.client.example [192.0.2.1] by relay.example; x",
             " from mx.client.example (m\\x [192.0.2.1]) by relay.example; x",
@@ -442,11 +517,14 @@ mod tests {
 
         /// Whatever name the client gives itself, the address is the one the relay saw.
         #[test]
-        fn helo_cannot_change_the_address(helo in "[!-~]{1,40}") {
+        fn helo_cannot_change_the_address(helo in "[!-~\u{fc}]{1,40}") {
             let value = format!(" from {helo} (mx.client.example [192.0.2.1]) by r.example (Postfix) id 1; x");
-            if let Some(client) = client_behind(&[received(&value)], |_| false) {
+            let found = client_behind(&[received(&value)], |_| false);
+            if let Some(client) = &found {
                 prop_assert_eq!(client.address.to_string(), "192.0.2.1");
             }
+            // Postfix and Sendmail let no parenthesis through.
+            prop_assert!(found.is_some() || helo.contains(['(', ')']));
         }
     }
 }
