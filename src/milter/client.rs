@@ -3,6 +3,7 @@
 //! Owns how Postfix and Sendmail show addresses, names and mail that never came over SMTP, and whom
 //! the settings trust. Asks nothing and nobody.
 
+use super::packet::untagged;
 use super::settings::{HostPattern, TrustSettings};
 use crate::address::{ReversePath, without_control};
 use crate::domain::DomainName;
@@ -44,10 +45,13 @@ impl Client {
             SocketInfo::Inet(address) => Some(*address),
             SocketInfo::Unix(_) | SocketInfo::Unknown => None,
         };
-        let from_macro = || address_macro?.to_str().ok()?.parse().ok();
+        let from_macro = || untagged(address_macro?.to_str().ok()?).parse().ok();
         let address = shown.map(|socket| socket.ip()).or_else(from_macro);
         Self {
-            address: address.map(|address| address.to_canonical()),
+            // One that can't be read is mended to the unspecified one.
+            address: address
+                .map(|address| address.to_canonical())
+                .filter(|address| !address.is_unspecified()),
             name: readable_name(name),
             origin: origin(shown, address),
         }
@@ -229,6 +233,7 @@ mod tests {
             ),
             (c"mx", "192.0.2.9:0", "192.0.2.9", "mx", Origin::Smtp),
             (c"mx", "127.0.2.9:0", "127.0.2.9", "mx", Origin::Smtp),
+            (c"mx", "0.0.0.0:25", "", "mx", Origin::Smtp),
             (c"localhost", "U", "", "localhost", Origin::LocalCommand),
             (c"localhost", "L", "", "localhost", Origin::LocalCommand),
         ] {
@@ -238,9 +243,15 @@ mod tests {
             assert_eq!(client.name.as_deref().unwrap_or_default(), shown);
             assert_eq!(client.origin, origin, "{name:?} {socket}");
         }
-        let by_macro = Client::read(c"mx", &SocketInfo::Unknown, Some(c"192.0.2.9"));
-        assert_eq!(by_macro.origin, Origin::Smtp);
-        assert_eq!(by_macro.address, Some("192.0.2.9".parse().unwrap()));
+        for (shown, expected) in [
+            (c"192.0.2.9", "192.0.2.9"),
+            (c"2001:db8::9", "2001:db8::9"),
+            (c"IPv6:2001:db8::9", "2001:db8::9"),
+        ] {
+            let by_macro = Client::read(c"mx", &SocketInfo::Unknown, Some(shown));
+            assert_eq!(by_macro.origin, Origin::Smtp);
+            assert_eq!(by_macro.address, Some(expected.parse().unwrap()));
+        }
     }
 
     #[test]

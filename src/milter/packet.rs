@@ -151,8 +151,9 @@ fn max_payload(kind: u8) -> usize {
     }
 }
 
-/// CONNECT with an address that can be read. Sendmail puts `IPv6:` before those; where it can't be read
-/// at all, the client has none, which is better than no session.
+/// CONNECT with an address that can be read. Sendmail puts `IPv6:` before those, and link-local ones may name
+/// their interface (RFC 4007 §11). Where it can't be read at all, the unspecified one stands for it, which is
+/// better than no session; and better than no address, as mail of a local command has none.
 fn mended_connect(payload: &[u8]) -> Option<Vec<u8>> {
     let end = payload.iter().position(|octet| *octet == 0)?;
     let (name, rest) = payload.split_at_checked(end.checked_add(1)?)?;
@@ -168,14 +169,20 @@ fn mended_connect(payload: &[u8]) -> Option<Vec<u8>> {
     if readable {
         return None;
     }
-    let v6 = address
-        .split_at_checked(SENDMAIL_PREFIX.len())
-        .filter(|(prefix, _)| prefix.eq_ignore_ascii_case(SENDMAIL_PREFIX))
-        .and_then(|(_, address)| address.parse::<Ipv6Addr>().ok());
+    let v6 = untagged(address).split('%').next();
+    let v6 = v6.and_then(|address| address.parse::<Ipv6Addr>().ok());
     Some(match v6 {
         Some(v6) => [name, b"6", port, v6.to_string().as_bytes(), b"\0"].concat(),
-        None => [name, b"U"].concat(),
+        None => [name, b"4", port, b"0.0.0.0\0"].concat(),
     })
+}
+
+/// An IPv6 address without Sendmail's prefix.
+pub fn untagged(address: &str) -> &str {
+    match address.split_at_checked(SENDMAIL_PREFIX.len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case(SENDMAIL_PREFIX) => rest,
+        Some(_) | None => address,
+    }
 }
 
 /// A packet of this kind. Its payload is shorter than 4 GiB.
@@ -294,6 +301,7 @@ mod tests {
 
     #[test]
     fn mends_what_indymilter_would_not_take() {
+        let unknown = Some(&b"mx\x004\0\x190.0.0.0\0"[..]);
         for (payload, expected) in [
             (&b"mx\x004\0\x19192.0.2.9\0"[..], None),
             (b"mx\x006\0\x192001:db8::1\0", None),
@@ -303,10 +311,14 @@ mod tests {
                 b"mx\x006\0\x19IPv6:2001:DB8::1\0",
                 Some(&b"mx\x006\0\x192001:db8::1\0"[..]),
             ),
-            (b"mx\x006\0\x19nonsense\0", Some(b"mx\0U")),
-            (b"mx\x004\0\x19999.0.2.9\0", Some(b"mx\0U")),
-            (b"mx\x004\0\x19192.0.2.9", Some(b"mx\0U")),
-            (b"mx\0X\0\0\0", Some(b"mx\0U")),
+            (
+                b"mx\x006\0\x19fe80::1%eth0\0",
+                Some(b"mx\x006\0\x19fe80::1\0"),
+            ),
+            (b"mx\x006\0\x19nonsense\0", unknown),
+            (b"mx\x004\0\x19999.0.2.9\0", unknown),
+            (b"mx\x004\0\x19192.0.2.9", unknown),
+            (b"mx\0X\0\x19\0", unknown),
         ] {
             let whole = packet(b'C', payload);
             let expected = match expected {

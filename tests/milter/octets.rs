@@ -27,6 +27,8 @@ const NASTY: &[&[u8]] = &[
     b"'; DROP TABLE verdict; --",
     b"%s%n%{i}%%.example",
     b"a.example\xe2\x80\xa8level=ERROR",
+    // To the protocol, two texts.
+    b"a\0b.example",
     b"",
 ];
 
