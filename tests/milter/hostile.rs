@@ -6,7 +6,7 @@ use crate::raw::Raw;
 use crate::running::{Running, settings, start, start_with, zone};
 use alignd::dns::QueryName;
 use alignd::dns::TxtRecord;
-use alignd::dns::zone::ZoneRecord;
+use alignd::dns::zone::{Zone, ZoneRecord};
 use alignd::message::parse::Message;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -186,10 +186,14 @@ fn no_order_of_packets_disturbs_the_next_message() {
 
 /// A milter whose zone has `key` at `s._domainkey.good.example`.
 async fn start_with_key(key: &SigningKey) -> Running {
+    start_with(zone_with(key), settings()).await
+}
+
+fn zone_with(key: &SigningKey) -> Zone {
     let mut zone = zone();
     let name = QueryName::parse("s._domainkey.good.example").unwrap();
     zone.add(&name, ZoneRecord::Txt(TxtRecord::from_text(&key.record())));
-    start_with(zone, settings()).await
+    zone
 }
 
 /// Header fields as an MTA shows them.
@@ -206,18 +210,29 @@ async fn send_header(session: &mut Session, message: &Message<'_>) {
 /// before it.
 async fn results_in_pieces(running: &Running, file: &[u8], cuts: &[usize], at_end: bool) -> String {
     let message = Message::parse(file);
+    answer_in_pieces(running, &message, &message.body, cuts, at_end).await
+}
+
+/// The same with another body.
+async fn answer_in_pieces(
+    running: &Running,
+    message: &Message<'_>,
+    body: &[u8],
+    cuts: &[usize],
+    at_end: bool,
+) -> String {
     let mut session = running.session(Mta::Postfix).await;
     session.begin(&Mail::plain("<a@elsewhere.example>")).await;
-    send_header(&mut session, &message).await;
+    send_header(&mut session, message).await;
     let mut from = 0;
     for cut in cuts {
-        session.body(&message.body[from..*cut]).await;
+        session.body(&body[from..*cut]).await;
         from = *cut;
     }
     if at_end {
-        session.raw.send('E', &message.body[from..]).await;
+        session.raw.send('E', &body[from..]).await;
     } else {
-        session.body(&message.body[from..]).await;
+        session.body(&body[from..]).await;
         session.raw.send('E', b"").await;
     }
     let results = session.read_answer().await.results();
@@ -278,4 +293,76 @@ fn a_verdict_does_not_depend_on_how_the_body_is_cut() {
             },
         )
         .unwrap();
+}
+
+/// Bodies of octets that canonicalization and the stream could stumble over, some of them too large to be
+/// evaluated: what is said and what is stored is the same however they are cut.
+#[test]
+fn nor_does_any_verdict_on_any_body() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let key = SigningKey::generate("ed25519");
+    let mut settings = settings();
+    settings.milter.max_message_bytes = 1_200;
+    let running = runtime.block_on(start_with(zone_with(&key), settings));
+    let pieces = [
+        "\r\n",
+        "\r",
+        "\n",
+        " ",
+        "\t",
+        "\r\n\r\n",
+        " \r\n",
+        "a",
+        "\0",
+        "\u{fc}",
+        ".",
+        "long line ",
+    ];
+    let body = vec(prop::sample::select(pieces.to_vec()), 0..120);
+    let signed = prop::sample::select(vec![
+        "c=simple/simple",
+        "c=relaxed/relaxed",
+        "c=relaxed/simple",
+        "c=simple/relaxed; l=20",
+        "c=relaxed/relaxed; l=0",
+    ]);
+    let cuts = vec(any::<prop::sample::Index>(), 0..8);
+    let (mut runner, delivered) = (TestRunner::new(cases(150)), std::cell::Cell::new(0));
+    let property =
+        |(body, signed, cuts, at_end): (Vec<&str>, &str, Vec<prop::sample::Index>, bool)| {
+            let body = body.concat();
+            let mail = format!("From: a@good.example\r\n\r\n{body}");
+            let tags = format!(
+                "v=1; a=ed25519-sha256; d=good.example; s=s; h=from; {signed}; bh={{bh}}; b={{b}}"
+            );
+            let file = key.sign(mail.as_bytes(), &tags);
+            let message = Message::parse(&file);
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
+            cuts.sort_unstable();
+            let deliver = |cuts: &[usize], at_end| {
+                runtime.block_on(answer_in_pieces(
+                    &running,
+                    &message,
+                    body.as_bytes(),
+                    cuts,
+                    at_end,
+                ))
+            };
+            prop_assert_eq!(deliver(&cuts, at_end), deliver(&[], false));
+            delivered.set(delivered.get() + 2);
+            Ok(())
+        };
+    let strategy = (body, signed, cuts, any::<bool>());
+    runner.run(&strategy, property).unwrap();
+    let stopped = runtime.block_on(running.stop());
+    assert_eq!(stopped.verdicts.len(), delivered.get());
+    for pair in stopped.verdicts.chunks(2) {
+        let [cut, whole] = [&pair[0].verdict, &pair[1].verdict];
+        assert_eq!(cut.message, whole.message);
+        assert_eq!(
+            (&cut.evidence, &cut.evaluation),
+            (&whole.evidence, &whole.evaluation)
+        );
+        assert_eq!(cut.decision, whole.decision);
+    }
 }
