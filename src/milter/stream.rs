@@ -91,7 +91,8 @@ impl MtaStream {
                 Front::Fine => return Poll::Ready(Ok(true)),
                 Front::TooLong(octets) => {
                     tracing::warn!(octets, "no packet is so long: not an MTA? hanging up");
-                    return Poll::Ready(Ok(true));
+                    // indymilter itself would take up to 1 MiB of any kind.
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                 }
                 Front::Mended { instead_of, packet } => {
                     let end = self.handed.saturating_add(instead_of);

@@ -58,6 +58,31 @@ async fn what_is_no_milter_protocol_ends_the_connection_and_nothing_else() {
     assert_eq!(running.stop().await.verdicts.len(), 1);
 }
 
+/// A macro packet, a command, a field and a piece of the body, each one octet over its bound.
+#[tokio::test]
+async fn packets_over_their_bound_end_the_connection() {
+    let running = start(settings()).await;
+    for (kind, most) in [
+        ('D', 16 << 10),
+        ('C', 16 << 10),
+        ('H', 16 << 10),
+        ('M', 16 << 10),
+        ('R', 16 << 10),
+        ('L', (1 << 20) - 1),
+        ('B', (1 << 20) - 1),
+    ] {
+        let mut raw = running.raw("unix").await;
+        raw.negotiate().await;
+        let length = u32::try_from(most + 2).unwrap().to_be_bytes();
+        raw.send_octets(&[&length[..], &[kind as u8], b"x"].concat())
+            .await;
+        // Without waiting for the rest of it.
+        assert!(raw.is_hung_up_on().await, "{kind}");
+    }
+    still_works(&running).await;
+    assert_eq!(running.stop().await.verdicts.len(), 1);
+}
+
 #[tokio::test]
 async fn no_more_is_agreed_on_than_was_offered_whatever_was() {
     let all = u32::MAX;
