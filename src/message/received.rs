@@ -8,6 +8,7 @@
 
 use super::HeaderField;
 use super::cursor::Cursor;
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Who handed a message to the outermost trusted relay.
@@ -222,14 +223,11 @@ fn parsed(address: &str) -> Option<IpAddr> {
         .map(|address: IpAddr| address.to_canonical())
 }
 
-fn text(octets: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(octets).ok()?;
-    (!text.is_empty() && text.len() <= MAX_CLAUSE).then_some(text)
-}
-
-/// A comment's inside, folds being white space. One with an escape is none of these MTAs'.
-fn unfolded(inside: &[u8]) -> Option<&str> {
-    text(inside).filter(|text| !text.contains('\\'))
+/// A comment's inside, folds being white space. One with an escape is none of these MTAs'. What isn't UTF-8 is
+/// in the client's own words at most, and spoils nothing but those.
+fn unfolded(inside: &[u8]) -> Option<Cow<'_, str>> {
+    let fits = !inside.is_empty() && inside.len() <= MAX_CLAUSE && !inside.contains(&b'\\');
+    fits.then(|| String::from_utf8_lossy(inside))
 }
 
 /// RFC 5321 §4.5.3.1.2: a domain has 255 octets at most. What is no text is no name.
@@ -242,8 +240,8 @@ fn bounded(text: &str) -> Option<String> {
 /// More hops than any mail survives in one administration.
 const MAX_HOPS: usize = 50;
 
-/// Octets of a comment of the from-clause: two names of 255 and an address fit.
-const MAX_CLAUSE: usize = 1024;
+/// Octets of a comment of the from-clause. Exim takes lines of 16 KiB, and writes down the HELO in them.
+const MAX_CLAUSE: usize = 32 * 1024;
 
 /// No form has more than five parts; one more shows that there were too many.
 const MAX_PARTS: usize = 6;
