@@ -4,6 +4,8 @@ use crate::house::{House, Kind, Plan, for_both};
 use crate::smtp::{Client, Session};
 use crate::wait;
 use crate::world::{EVIL, FORWARDER, READER, SENDER};
+use ::alignd::message::HeaderField;
+use ::alignd::message::received::client_behind;
 
 for_both![
     what_is_passed_over_has_no_verdict_and_nobody_elses_word_for_ours,
@@ -11,6 +13,7 @@ for_both![
     a_program_of_this_host_that_speaks_smtp_is_none_either,
     behind_a_relay_the_client_is_the_one_it_names,
     a_relay_that_names_no_client_is_never_held_against_the_sender,
+    no_helo_keeps_this_mta_from_naming_the_client,
 ];
 
 const FORGED: &str = "Authentication-Results: mx.receiver.example; dmarc=pass\r\n";
@@ -147,4 +150,33 @@ fn a_relay_that_names_no_client_is_never_held_against_the_sender(mta: Kind) {
     assert_eq!(verdict["spf"]["mailfrom"]["result"], "none");
     let results = mail.fields("Authentication-Results").join("");
     assert!(results.contains("dmarc=fail"), "{results}");
+}
+
+/// What the MTA, as somebody's relay, writes down of a client is read, whatever that called itself.
+fn no_helo_keeps_this_mta_from_naming_the_client(mta: Kind) {
+    let house = House::plain(mta);
+    let long = "a".repeat(1_900);
+    for helo in [
+        "evil.example",
+        "[192.0.2.25]",
+        "192.0.2.25",
+        "b\u{fc}cher.example",
+        "two words",
+        "a (b [192.0.2.25]) c",
+        "a([192.0.2.25])",
+        "a\\b\"c;d",
+        &long,
+    ] {
+        let mut session = house.mta.session(&EVIL);
+        if session.command(&format!("EHLO {helo}")).code() != 250 {
+            // Sendmail wants a name.
+            continue;
+        }
+        let answer = session.mail("<x@evil.example>", &[READER], LETTER.as_bytes());
+        let mail = house.mta.delivered(&answer.queue_id());
+        let received = mail.fields("Received").swap_remove(0);
+        let field = HeaderField::new("Received", format!(" {received}"));
+        let client = client_behind(&[field], |_| false).map(|client| client.address);
+        assert_eq!(client, Some(EVIL.address), "{helo}: {received}");
+    }
 }
