@@ -35,6 +35,7 @@ done
 cp "$binary" $root/source/target/release/alignd
 cp "$source/tests/mta/install/systemctl.sh" $root/stand-ins/systemctl
 cp "$source/tests/mta/install/postfix.sh" $root/stand-ins/install-postfix
+cp "$source/tests/mta/install/mail-of-two.sh" $root/stand-ins/mail-of-two
 cp "$steps" $root/stand-ins/steps
 chmod 755 $root/stand-ins/*
 exec env -i PATH=/stand-ins:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \

@@ -1,28 +1,32 @@
 #!/bin/sh
-# Stands in for systemctl(1) where no systemd runs: reads alignd.service with its drop-ins and does what it says
+# Stands in for systemctl(1) where no systemd runs: reads alignd's units with their drop-ins and does what they say
 # about users, directories, what can be written to, and rights.
 set -eu
-unit=/etc/systemd/system/alignd.service
+units=/etc/systemd/system
 
-# The words of a setting that is a list: an empty one forgets those before it.
+# The words of a setting of $unit: an empty one forgets those before it.
 value() {
-    cat $unit $unit.d/*.conf 2>/dev/null | awk -F= -v key="$1" '
-        $1 == key { sub(/^[^=]*=/, ""); if ($0 == "") words = separator = ""; else { words = words separator $0; separator = " " } }
+    cat "$unit" "$unit".d/*.conf 2>/dev/null | awk -F= -v key="$1" '
+        $1 == key {
+            sub(/^[^=]*=/, "")
+            if ($0 == "") words = separator = ""
+            else { words = words separator $0; separator = " " }
+        }
         END { print words }'
 }
 
-# In a mount namespace of its own.
-start() {
-    user=$(value User) group=$(value Group)
-    writable=
-    for directory in $(value StateDirectory); do
-        install -d -o $user -g $group -m "$(value StateDirectoryMode)" "/var/lib/$directory"
-        writable="$writable /var/lib/$directory"
+# Makes directories below $1, owned by the unit's user, and notes that they can be written to.
+directories() {
+    base=$1 mode=$2
+    shift 2
+    for directory; do
+        install -d -o "$user" -g "$group" -m "$mode" "$base/$directory"
+        writable="$writable $base/$directory"
     done
-    for directory in $(value RuntimeDirectory); do
-        install -d -o $user -g $group -m 0755 "/run/$directory"
-        writable="$writable /run/$directory"
-    done
+}
+
+# ProtectSystem=strict, PrivateTmp=yes, ProtectHome=yes, in a mount namespace of its own.
+protect() {
     for path in $(value ReadWritePaths); do
         case $path in
             -*) [ ! -e "${path#-}" ] || writable="$writable ${path#-}" ;;
@@ -32,38 +36,70 @@ start() {
     for path in $writable; do
         mount --bind "$path" "$path"
     done
-    # ProtectSystem=strict, PrivateTmp=yes, ProtectHome=yes
     for path in /run /usr /; do
         mount -o remount,bind,ro "$path"
     done
     for path in /tmp /var/tmp /home /root; do
         mount -t tmpfs tmpfs "$path"
     done
+}
+
+start() {
+    user=$(value User) group=$(value Group) writable=
+    user=${user:-root} group=${group:-root}
+    # shellcheck disable=SC2046 # their words
+    directories /var/lib "$(value StateDirectoryMode)" $(value StateDirectory)
+    # shellcheck disable=SC2046
+    directories /run 0755 $(value RuntimeDirectory)
+    protect
     groups=$(id -G "$user" | tr ' ' ,)
-    for group in $(value SupplementaryGroups); do
+    for name in $(value SupplementaryGroups); do
         # As systemd does: without the group, no start.
-        groups=$groups,$(getent group "$group" | cut -d: -f3 | grep .)
+        groups=$groups,$(getent group "$name" | cut -d: -f3 | grep .)
+    done
+    rights=-all
+    for right in $(value CapabilityBoundingSet | tr '[:upper:]' '[:lower:]'); do
+        rights=$rights,+${right#cap_}
     done
     umask "$(value UMask)"
-    # shellcheck disable=SC2046 # its words
-    exec setpriv --reuid $user --regid $(value Group) --groups "$groups" --no-new-privs --bounding-set=-all \
+    # shellcheck disable=SC2046
+    exec setpriv --reuid "$user" --regid "$group" --groups "$groups" --no-new-privs --bounding-set="$rights" \
         --inh-caps=-all $(value ExecStart)
+}
+
+# Waits until the daemon's log says $1.
+says() {
+    for _ in $(seq 300); do
+        ! grep -qs "$1" /var/log/alignd || return 0
+        sleep 0.1
+    done
+    cat /var/log/alignd >&2
+    return 1
 }
 
 case "$*" in
     daemon-reload)
-        systemd-analyze verify /etc/systemd/system/alignd*.service ;;
+        systemd-analyze verify $units/alignd*.service ;;
     "enable --now alignd")
-        unshare --mount "$0" start >/var/log/alignd 2>&1 </dev/null &
+        unshare --mount "$0" start alignd.service >/var/log/alignd 2>&1 </dev/null &
+        echo $! >/stand-ins/pid
+        # Type=notify: started once it says so.
+        says listening ;;
+    "reload alignd")
+        kill -HUP "$(cat /stand-ins/pid)"
+        says reloaded ;;
+    "enable --now alignd-mta-helper.socket")
+        unit=$units/alignd-mta-helper.socket
+        socket=$(value ListenStream)
+        systemd-socket-activate -l "$socket" unshare --mount "$0" start alignd-mta-helper.service >/var/log/helper 2>&1 </dev/null &
         for _ in $(seq 300); do
-            # Type=notify: started once it says so.
-            ! grep -qs 'listening' /var/log/alignd || exit 0
-            kill -0 $! 2>/dev/null || break
+            [ ! -S "$socket" ] || break
             sleep 0.1
         done
-        cat /var/log/alignd >&2
-        exit 1 ;;
-    start)
+        chown "$(value SocketUser):$(value SocketGroup)" "$socket"
+        chmod "$(value SocketMode)" "$socket" ;;
+    start\ *)
+        unit=$units/$2
         start ;;
     *)
         echo "systemctl: not for: $*" >&2
