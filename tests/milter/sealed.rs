@@ -129,9 +129,8 @@ async fn a_trusted_sealers_word_is_taken_and_told_to_the_domain_owner() {
             let verdict = &stopped.verdicts[0].verdict;
             let evaluation = verdict.evaluation.as_ref().unwrap();
             assert_eq!(evaluation.result, DmarcResult::Fail);
-            let reasons: Vec<_> = verdict.decision.overrides().into_iter().collect();
-            let [reason] = reasons.as_slice() else {
-                panic!("{reasons:?}");
+            let [reason] = verdict.decision.overrides() else {
+                panic!("{:?}", verdict.decision);
             };
             assert_eq!(reason.kind, OverrideType::LocalPolicy);
             assert_eq!(reason.comment.as_deref(), Some(comment));
