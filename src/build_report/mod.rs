@@ -24,6 +24,7 @@ use crate::report::aggregate::{Format, Reporter};
 use crate::store::{
     Building, CameTo, Claimed, Covered, DaySummary, Destination, Finished, Folded, Include, LEASE,
     LastRecord, Lease, ReadError, Reader, Reports, ReportsError, Selection, Standing, Wanted,
+    give_way,
 };
 use crate::time::{Clock, Timestamp, UtcDay};
 use std::fmt;
@@ -171,6 +172,7 @@ impl<D: Destinations> Builder<'_, D> {
         if built.elsewhere == 0 && built.failed == 0 {
             self.reports.close_day(day, pending.up_to)?;
         }
+        self.reports.sync()?;
         Ok(built)
     }
 
@@ -212,6 +214,7 @@ impl<D: Destinations> Builder<'_, D> {
     ) -> Result<(), BuildError> {
         let mut batch = Batch::default();
         for (summary, lease) in claimed {
+            give_way();
             // Whether or not it is ours to build, its turn has come.
             let found = match came_to(self.settings, summary) {
                 Some(dropped) => Ok((dropped, Vec::new())),
@@ -415,8 +418,8 @@ const BATCH: usize = 200;
 /// Their messages: a batch must end long before its leases do.
 const BATCH_MESSAGES: u64 = 100_000;
 
-/// Octets kept in one transaction, which stays under 20 ms so.
-const BATCH_OCTETS: usize = 256 << 10;
+/// Octets kept in one transaction: some 40 small reports, whose pages are written in a millisecond.
+const BATCH_OCTETS: usize = 48 << 10;
 
 /// Outcomes looked at in one read.
 const LOOK: i64 = 100_000;

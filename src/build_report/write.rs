@@ -7,7 +7,7 @@ use crate::report::ReportId;
 use crate::report::aggregate::Head;
 use crate::report::aggregate::xml::ReportWriter;
 use crate::store::{
-    DaySummary, Folded, Lease, NewReport, ReadError, Reader, Reports, ReportsError,
+    DaySummary, Folded, Lease, NewReport, ReadError, Reader, Reports, ReportsError, give_way,
 };
 use crate::time::{Clock, UtcDay};
 use flate2::Compression;
@@ -32,6 +32,9 @@ pub(super) fn reports<D: Destinations>(
             open.rows += 1;
             open.messages = open.messages.saturating_add(row.count);
             open.writer.row(&row).map_err(reason)?;
+            if open.rows % ROWS_AT_A_TIME == 0 {
+                give_way();
+            }
         }
     }
     finished.extend(open.map(|open| open.finish(builder)).transpose()?);
@@ -159,6 +162,10 @@ fn reason(error: io::Error) -> BuildError {
         Err(error) => BuildError::Write(error),
     }
 }
+
+/// Rows, some 20 us each, after which whoever waits for this processor has his turn: mail must not wait
+/// until the system takes it away.
+const ROWS_AT_A_TIME: u64 = 16;
 
 /// Octets of a piece.
 const PIECE: usize = 64 << 10;

@@ -104,8 +104,8 @@ fn unverified(asked: &Asked, most: usize, at: Timestamp) -> Vec<Destination> {
 }
 
 /// How long the look-ups of one domain may take. After that its record as last seen holds, and what is
-/// not verified by then is before it is sent.
-const LIMIT: Duration = Duration::from_secs(3);
+/// not verified by then is before it is sent, with more patience.
+const LIMIT: Duration = Duration::from_secs(1);
 /// Notes of one transaction.
 const BATCH: usize = 200;
 

@@ -82,7 +82,7 @@ pub struct Pending {
     pub up_to: i64,
     /// Below the first of those outcomes.
     pub(super) above: i64,
-    /// In the order of the store's numbers for them.
+    /// In the order of their names, in which `reports.db` has them, too.
     pub domains: Vec<PendingDomain>,
 }
 
@@ -109,7 +109,8 @@ pub struct Summary {
     /// The policies published that day, in the order they were first met: at most
     /// [`MAX_POLICIES`]. Rows under further ones are counted under the last of these.
     pub policies: Vec<NormalisedPolicy>,
-    pub(super) id: i64,
+    /// Among the domains of the day.
+    pub(super) place: u32,
     /// Other days that were asked about its messages, and how far they were covered then.
     pub(super) beside: Vec<(UtcDay, i64)>,
     /// policy_published of the last message under each policy.

@@ -7,7 +7,7 @@
 //! reports, for any process. Judges nothing, decides
 //! nothing; which moves of an outcome are legal is `outcome`'s to say.
 //!
-//! - `handle`: [`Store`] · `queue`: what waits for the writer, bounded · `error`
+//! - `handle`: [`Store`] · `queue`: what waits for the writer, bounded · `give_way`: to mail, in long work · `error`
 //! - `row`: a verdict as the writer takes it · `wire`, `shared`: its JSON · `redact`: local parts
 //! - `change`: what an operator changes · `exception`: what of it can be read
 //! - `query`: what a reader may ask and gets · `fold`: what a day has to report
@@ -18,6 +18,7 @@ mod change;
 mod error;
 mod exception;
 mod fold;
+mod give_way;
 mod handle;
 mod query;
 mod queue;
@@ -41,6 +42,7 @@ pub use fold::{
     Building, Include, LastRecord, MAX_POLICIES, Numbered, Pending, PendingDomain,
     Summary as DaySummary,
 };
+pub use give_way::give_way;
 pub use handle::Store;
 pub use query::{
     Bearer, Count, CountBy, Decided, DecidedKey, Filter, HeldCounts, HeldFilter, HeldIn,

@@ -12,6 +12,7 @@ use crate::policy::Disposition;
 use crate::report::aggregate::NormalisedPolicy;
 use crate::store::error::ReadError;
 use crate::store::fold::{Building, Include, MAX_POLICIES, Numbered, Pending, Summary};
+use crate::store::give_way;
 use crate::store::reports::Range;
 use crate::store::sqlite::read::{Reader, collect};
 use crate::store::sqlite::rebuild::{Trouble, read_aligned, word};
@@ -41,7 +42,7 @@ pub(super) struct Gathering<'r> {
     up_to: i64,
     covered_by: &'r CoveredBy<'r>,
     /// What of a domain's day is covered, by day and domain.
-    covered: HashMap<(UtcDay, i64), Vec<Building>>,
+    covered: HashMap<(UtcDay, u32), Vec<Building>>,
     entries: Sorter,
     summaries: Vec<Summary>,
     /// Where each domain's summary is.
@@ -90,7 +91,7 @@ impl<'r> Gathering<'r> {
             covered_by,
             covered: HashMap::new(),
             entries: Sorter::new(directory, MOST_ENTRIES),
-            summaries: pending.domains.iter().map(Summary::begin).collect(),
+            summaries: (0..).zip(&pending.domains).map(Summary::begin).collect(),
             places: HashMap::new(),
             policies: HashMap::new(),
             evaluated: HashMap::new(),
@@ -131,6 +132,8 @@ impl<'r> Gathering<'r> {
             let page = collect(&reader.connection, sql, bounds, Counted::read);
             let page = reader.translate(page)?;
             reader.translate(self.count_all(&page))?;
+            // Whoever waits for this processor has his turn: mail must not wait until the system takes it away.
+            give_way();
             after = match (domain, page.last()) {
                 (Some(_), Some(last)) if page.len() == PAGE => last.seq,
                 (Some(_) | None, Some(_) | None) => until,
@@ -188,7 +191,7 @@ impl<'r> Gathering<'r> {
         summary.messages += 1;
         summary.triggers |= evaluated.triggers;
         let key = Key {
-            domain: counted.policy_domain,
+            domain: summary.place,
             policy: summary.last_place,
             source_ip,
             header_from: counted.header_from,
@@ -229,11 +232,11 @@ impl Gathering<'_> {
             if day == self.day && summary.after == 0 {
                 continue;
             }
-            let covered = match self.covered.get(&(day, summary.id)) {
+            let covered = match self.covered.get(&(day, summary.place)) {
                 Some(known) => known,
                 None => {
                     let found = (self.covered_by)(day, &summary.policy_domain)?;
-                    let place = bounded(&mut self.covered).entry((day, summary.id));
+                    let place = bounded(&mut self.covered).entry((day, summary.place));
                     place.or_insert(found)
                 }
             };
@@ -250,7 +253,7 @@ impl Gathering<'_> {
 }
 
 impl Summary {
-    fn begin(pending: &crate::store::fold::PendingDomain) -> Self {
+    fn begin((place, pending): (u32, &crate::store::fold::PendingDomain)) -> Self {
         Self {
             policy_domain: pending.policy_domain.clone(),
             after: pending.after,
@@ -258,7 +261,7 @@ impl Summary {
             left_out: 0,
             triggers: false,
             policies: Vec::new(),
-            id: pending.id,
+            place,
             beside: Vec::new(),
             records: Vec::new(),
             last_record: 0,
@@ -403,7 +406,7 @@ const MOST_ENTRIES: usize = 250_000;
 const MOST_KNOWN: usize = 50_000;
 
 /// Outcomes gone through in one read.
-const PAGE: usize = 20_000;
+const PAGE: usize = 256;
 
 /// So far apart, two messages of a page are looked up with what is between them.
 const NEAR: i64 = 16;

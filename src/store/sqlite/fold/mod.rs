@@ -21,8 +21,8 @@ use rusqlite::Row;
 /// What tells the entries of a day apart, as numbers of the dictionaries; in the order of the reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Key {
-    /// name: the DMARC Policy Domain.
-    domain: i64,
+    /// The DMARC Policy Domain, by its place among those of the day.
+    domain: u32,
     /// Which of the domain's policies.
     policy: u8,
     source_ip: Address,

@@ -81,6 +81,8 @@ impl Reader {
         loop {
             let step = self.translate(step(&self.connection, day, id, up_to))?;
             let Some(step) = step else {
+                let domains = &mut pending.domains;
+                domains.sort_unstable_by(|one, other| one.policy_domain.cmp(&other.policy_domain));
                 return Ok(pending);
             };
             id = step.id;

@@ -78,11 +78,11 @@ impl Folded<'_> {
     /// when it has no more. Rows of domains before it that were not asked for are passed over.
     pub fn next_row(&mut self, summary: &Summary) -> Result<Option<(usize, Row)>, ReadError> {
         while let Some((key, count)) = self.ahead {
-            if key.domain > summary.id {
+            if key.domain > summary.place {
                 return Ok(None);
             }
             self.ahead = self.sorted.next().map_err(spool)?;
-            if key.domain == summary.id {
+            if key.domain == summary.place {
                 let row = self.row(&key, count);
                 let row = self.reader.translate(row)?;
                 return Ok(Some((usize::from(key.policy), row)));

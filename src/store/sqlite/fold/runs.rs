@@ -187,8 +187,8 @@ fn write_entry(octets: &mut Vec<u8>, key: &Key, count: u64) {
     octets.push(*policy);
     octets.push(source_ip.length);
     octets.extend(source_ip.octets);
+    octets.extend(domain.to_ne_bytes());
     for number in [
-        domain,
         header_from,
         evaluated,
         envelope_from,
@@ -203,12 +203,13 @@ fn write_entry(octets: &mut Vec<u8>, key: &Key, count: u64) {
 fn read_entry(octets: &[u8]) -> Option<(Key, u64)> {
     let (&[policy, length], rest) = octets.split_first_chunk()?;
     let (&octets, rest) = rest.split_first_chunk()?;
+    let (&domain, rest) = rest.split_first_chunk()?;
     let mut numbers = rest
         .chunks_exact(8)
         .map(|n| n.try_into().map(i64::from_ne_bytes));
     let mut number = || numbers.next()?.ok();
     let key = Key {
-        domain: number()?,
+        domain: u32::from_ne_bytes(domain),
         policy,
         source_ip: Address { length, octets },
         header_from: number()?,
@@ -231,7 +232,7 @@ fn nameless(directory: &Path) -> io::Result<File> {
 }
 
 /// Octets of an entry in the file.
-const ENTRY: usize = 2 + 16 + 7 * 8;
+const ENTRY: usize = 2 + 16 + 4 + 6 * 8;
 
 /// Entries read or written at a time.
 const PIECE: usize = 1_024;
@@ -244,7 +245,7 @@ mod tests {
     fn key(n: u64) -> Key {
         let octets = u128::from(n).to_be_bytes();
         Key {
-            domain: (n % 7) as i64,
+            domain: (n % 7) as u32,
             policy: (n % 3) as u8,
             source_ip: Address { length: 16, octets },
             header_from: 1,

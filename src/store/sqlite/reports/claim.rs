@@ -7,6 +7,7 @@ use super::{Reports, Undone, collect};
 use crate::domain::DomainName;
 use crate::store::error::ReportsError;
 use crate::store::fold::Include;
+use crate::store::give_way;
 use crate::store::reports::{CameTo, Claimed, Covered, Lease, Range, Wanted};
 use crate::store::sqlite::rebuild::{Trouble, word};
 use crate::store::wire::read_domain;
@@ -25,10 +26,12 @@ impl Reports {
         now: Timestamp,
         expires: Timestamp,
     ) -> Result<Vec<Claimed>, ReportsError> {
-        self.write(|c| {
+        // A crash of the machine ends the asker, too.
+        self.write_unsynced(|c| {
             let mut claimed = Vec::with_capacity(domains.len());
             for wanted in domains {
                 claimed.push(claim(c, day, wanted, now, expires)?);
+                give_way();
             }
             Ok(claimed)
         })

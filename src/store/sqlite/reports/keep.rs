@@ -7,6 +7,7 @@ use super::claim::{end, renew};
 use super::{Reports, Undone, as_integer};
 use crate::report::aggregate::{Head, NormalisedPolicy};
 use crate::store::error::ReportsError;
+use crate::store::give_way;
 use crate::store::reports::{Destination, Finished, Lease, NewReport, OutboxState, Standing};
 use crate::store::wire;
 use crate::time::Timestamp;
@@ -22,7 +23,7 @@ impl Reports {
         octets: &[u8],
         expires: Timestamp,
     ) -> Result<(), ReportsError> {
-        self.write(|c| {
+        self.write_unsynced(|c| {
             renew(c, lease, expires)?;
             Ok(insert_piece(c, lease.fence, (part, nth), octets)?)
         })
@@ -31,10 +32,11 @@ impl Reports {
     /// Keeps what some leases came to: all of it in one transaction, so a few hundred small reports at
     /// most. Tells of each whether it was kept; one whose lease was taken over is not.
     pub fn keep(&self, finished: &[Finished], now: Timestamp) -> Result<Vec<bool>, ReportsError> {
-        self.write(|c| {
+        self.write_unsynced(|c| {
             let mut kept = Vec::with_capacity(finished.len());
             for one in finished {
                 kept.push(keep(c, one, now)?);
+                give_way();
             }
             Ok(kept)
         })

@@ -27,8 +27,7 @@ use crate::store::sqlite::migrate::REPORTS;
 use crate::store::sqlite::read::collect as rows;
 use crate::store::sqlite::rebuild::Trouble;
 use crate::store::sqlite::{
-    BUSY_TIMEOUT, READER_CACHE_KIB, WAL_LIMIT_BYTES, check_writable, create_directory, prepare,
-    set, use_wal,
+    BUSY_TIMEOUT, WAL_LIMIT_BYTES, check_writable, create_directory, prepare, set, use_wal,
 };
 use crate::store::{Durability, StoreSettings};
 use crate::time::Timestamp;
@@ -45,6 +44,8 @@ pub struct Reports(Arc<Inner>);
 struct Inner {
     connection: Mutex<Connection>,
     path: PathBuf,
+    /// SQLite's word for `store.durability`.
+    synchronous: &'static str,
 }
 
 /// Why a verb's transaction was not committed.
@@ -68,7 +69,7 @@ impl Reports {
         use_wal(&connection, &path)?;
         let synchronous = match settings.durability {
             Durability::Full => "FULL",
-            Durability::Relaxed => "NORMAL",
+            Durability::Relaxed => UNSYNCED,
         };
         set(&connection, "synchronous", synchronous).map_err(error)?;
         REPORTS.migrate(&mut connection, &path, REPORTS.known(), now)?;
@@ -76,7 +77,7 @@ impl Reports {
         File::open(&settings.path)
             .and_then(|directory| directory.sync_all())
             .map_err(|e| OpenError::access(&settings.path, e))?;
-        Ok(Self::of(connection, path))
+        Ok(Self::of(connection, path, synchronous))
     }
 
     /// Opens the `reports.db` of this directory, which must exist and have this version's schema.
@@ -89,13 +90,21 @@ impl Reports {
         let connection = connect(&path)?;
         REPORTS.check_ours(&connection, &path)?;
         REPORTS.check_current(&connection, &path)?;
-        Ok(Self::of(connection, path))
+        Ok(Self::of(connection, path, "FULL"))
     }
 
-    fn of(connection: Connection, path: PathBuf) -> Self {
+    /// Returns once all that was kept is on the disk.
+    pub fn sync(&self) -> Result<(), ReportsError> {
+        let connection = self.connection();
+        let checkpoint = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        self.translate(checkpoint.map_err(Undone::from))
+    }
+
+    fn of(connection: Connection, path: PathBuf, synchronous: &'static str) -> Self {
         Self(Arc::new(Inner {
             connection: Mutex::new(connection),
             path,
+            synchronous,
         }))
     }
 
@@ -104,13 +113,21 @@ impl Reports {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Undone>,
     ) -> Result<T, ReportsError> {
+        self.translate(commit(&mut self.connection(), work))
+    }
+
+    /// One transaction that writes what is worth nothing once the machine has crashed. It doesn't wait for
+    /// the disk: the next one of [`Self::write`] takes it there, before itself.
+    fn write_unsynced<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Undone>,
+    ) -> Result<T, ReportsError> {
         let mut connection = self.connection();
         let result = (|| {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
+            set(&connection, "synchronous", UNSYNCED)?;
+            let result = commit(&mut connection, work);
+            set(&connection, "synchronous", self.0.synchronous)?;
+            result
         })();
         self.translate(result)
     }
@@ -138,6 +155,16 @@ impl Reports {
     }
 }
 
+fn commit<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, Undone>,
+) -> Result<T, Undone> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = work(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
 fn path_in(directory: &Path) -> PathBuf {
     directory.join("reports.db")
 }
@@ -151,9 +178,21 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
     .map_err(error)?;
     prepare(&connection).map_err(error)?;
     set(&connection, "journal_size_limit", WAL_LIMIT_BYTES).map_err(error)?;
-    set(&connection, "cache_size", -READER_CACHE_KIB).map_err(error)?;
+    set(&connection, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(error)?;
+    set(&connection, "cache_size", -CACHE_KIB).map_err(error)?;
     Ok(connection)
 }
+
+/// SQLite's word for commits that are on the disk in order, but not at once.
+const UNSYNCED: &str = "NORMAL";
+
+/// Pages in the log before a commit moves them into the database: the fewer, the shorter the time in which the disk
+/// has nothing left for mail that is recorded meanwhile.
+const CHECKPOINT_PAGES: i64 = 300;
+
+/// Room for the pages that a few hundred small reports change: what doesn't fit is written before its time, and
+/// read again.
+const CACHE_KIB: i64 = 8_192;
 
 /// All rows of a query, each read by `read`.
 fn collect<T>(
@@ -188,5 +227,59 @@ impl fmt::Debug for Reports {
             .field("path", &self.0.path)
             .field("busy_timeout", &BUSY_TIMEOUT)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    fn word_of(reports: &Reports) -> i64 {
+        let connection = reports.connection();
+        connection
+            .query_row("PRAGMA synchronous", [], |row| row.get(0))
+            .unwrap()
+    }
+
+    #[test]
+    fn only_what_says_so_goes_unsynced() {
+        let directory = tempfile::tempdir().unwrap();
+        for (durability, expected) in [(Durability::Full, 2), (Durability::Relaxed, 1)] {
+            let settings = StoreSettings {
+                path: directory.path().to_owned(),
+                durability,
+                ..StoreSettings::default()
+            };
+            let reports = Reports::open(&settings, Timestamp::from_micros(0)).unwrap();
+            assert_eq!(word_of(&reports), expected);
+            let inside = reports.write_unsynced(|c| {
+                Ok(c.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0))?)
+            });
+            assert_eq!((inside.unwrap(), word_of(&reports)), (1, expected));
+            let failed = reports.write_unsynced(|_| Err::<(), _>(Undone::Fenced));
+            assert!(matches!(failed, Err(ReportsError::Fenced)), "{failed:?}");
+            assert_eq!(word_of(&reports), expected);
+        }
+    }
+
+    #[test]
+    fn a_sync_takes_the_log_into_the_database() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = StoreSettings {
+            path: directory.path().to_owned(),
+            ..StoreSettings::default()
+        };
+        let reports = Reports::open(&settings, Timestamp::from_micros(0)).unwrap();
+        reports.sync().unwrap();
+        let before = reports.0.path.metadata().unwrap().size();
+        let write = |c: &Transaction<'_>| {
+            let sql =
+                "INSERT INTO piece (fence, part, nth, octets) VALUES (1, 0, 0, zeroblob(100000))";
+            Ok(c.execute(sql, [])?)
+        };
+        assert_eq!(reports.write_unsynced(write).unwrap(), 1);
+        reports.sync().unwrap();
+        assert!(reports.0.path.metadata().unwrap().size() >= before + 90_000);
     }
 }
