@@ -242,14 +242,31 @@ fn a_day_comes_to_its_reports() {
         preview(&settings, &reader, reports, (DAY, &domain), &mut out).expect("a preview");
         assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
     }
-    // The same input in another place: the same octets.
+    // The same store without its reports: the same octets, and the same ids.
+    let copy = tempfile::tempdir().expect("a directory");
+    let to = copy.path().join("alignd.db");
+    reader.backup(&to).expect("a copy");
+    build(copy.path(), &settings(copy.path()), 5, |_| {});
+    let (_, again) = open(copy.path());
+    for report in all(&again) {
+        let id = report.head.id.to_string();
+        assert_eq!(gz(&again, &report), octets[&id], "{id}");
+    }
+    // The same mail at another host, in the same name: the same but for the ids.
     let other = tempfile::tempdir().expect("a directory");
     bulk::fill(other.path(), &small());
     build(other.path(), &settings(other.path()), 5, |_| {});
-    let (_, reports) = open(other.path());
-    for report in all(&reports) {
-        let id = report.head.id.to_string();
-        assert_eq!(gz(&reports, &report), octets[&id], "{id}");
+    let (_, others) = open(other.path());
+    let (mut ours, mut theirs) = (all(&reports), all(&others));
+    assert_eq!((ours.len(), theirs.len()), (150, 150));
+    ours.sort_by_key(|report| report.head.policy_domain.clone());
+    theirs.sort_by_key(|report| report.head.policy_domain.clone());
+    for (our, their) in ours.iter().zip(&theirs) {
+        let (id, other) = (&our.head.id.unique, &their.head.id.unique);
+        assert!(!octets.contains_key(&their.head.id.to_string()), "{id}");
+        assert_ne!(our.head.file_name(), their.head.file_name());
+        let expected = xml(&reports, our).replace(id.as_str(), other);
+        assert_eq!(xml(&others, their), expected);
     }
     println!(
         "build: 150 of 150 reports count what was accepted, and are the same when built again"

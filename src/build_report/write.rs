@@ -53,10 +53,11 @@ pub(super) fn head(
     let Some(published) = summary.policies.get(policy) else {
         return Err(ReadError::Damaged("a policy is missing".to_owned()).into());
     };
+    let source = reader.store_id()?;
     let reporter = settings.reporter.clone();
     let domain = &summary.policy_domain;
     Ok(Head {
-        id: ReportId::derive(&reporter.domain, domain, day, published, after),
+        id: ReportId::derive(&source, &reporter.domain, domain, day, published, after),
         reporter,
         day,
         errors: found.record.problems,

@@ -49,7 +49,7 @@ pub fn head_of(policy_domain: &str, policy: NormalisedPolicy, errors: Vec<String
     let policy_domain = domain(policy_domain);
     let day = UtcDay::parse("2026-11-21").unwrap();
     Head {
-        id: ReportId::derive(&reporter.domain, &policy_domain, day, &policy, 0),
+        id: ReportId::derive(&[7; 16], &reporter.domain, &policy_domain, day, &policy, 0),
         reporter,
         day,
         errors,

@@ -122,6 +122,7 @@ const UNDO: &str = "
     DROP TABLE skip;
     DROP TABLE skip_domain;
     DROP TABLE digest;
+    DROP TABLE store_id;
     ALTER TABLE awaiting DROP COLUMN announced;
     DELETE FROM migration WHERE version > 1";
 

@@ -11,10 +11,13 @@ use aws_lc_rs::digest::{Context, SHA256};
 use std::fmt::Write;
 
 impl ReportId {
-    /// The id of the report that `report_domain` sends about `policy_domain`, `day` and `policy`.
+    /// The id of the report that `report_domain` sends about `policy_domain`, `day` and `policy`, from the
+    /// store with the id `source`: "to distinguish among multiple reports generated simultaneously by
+    /// different sources" (RFC 9990 §3.5.2), hosts that report in one name have other ids.
     /// `supplement` is the sequence number after which the report's range of outcomes starts: 0 for
     /// the first report of a day, and another for every later one.
     pub fn derive(
+        source: &[u8; 16],
         report_domain: &DomainName,
         policy_domain: &DomainName,
         day: UtcDay,
@@ -23,8 +26,7 @@ impl ReportId {
     ) -> Self {
         let option = |policy: Option<_>| policy.map_or("", crate::auth::dmarc::Policy::as_str);
         let mut hash = Context::new(&SHA256);
-        for part in [
-            "alignd aggregate report 1",
+        let texts = [
             report_domain.as_str(),
             policy_domain.as_str(),
             &day.number().to_string(),
@@ -38,10 +40,12 @@ impl ReportId {
             policy.psd.as_str(),
             policy.method.as_str(),
             &supplement.to_string(),
-        ] {
+        ];
+        let first: [&[u8]; 2] = [b"alignd aggregate report 2", source];
+        for part in first.into_iter().chain(texts.map(str::as_bytes)) {
             // The length before each part keeps two lists of parts from being one text.
             hash.update(&(part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
+            hash.update(part);
         }
         let mut unique = String::with_capacity(2 * UNIQUE_OCTETS);
         for octet in hash.finish().as_ref().iter().take(UNIQUE_OCTETS) {
@@ -91,11 +95,16 @@ mod tests {
     use std::collections::HashSet;
 
     fn id(domain: &str, day: i32, record: &str, supplement: i64) -> ReportId {
+        id_of(&[7; 16], domain, day, record, supplement)
+    }
+
+    fn id_of(source: &[u8; 16], domain: &str, day: i32, record: &str, supplement: i64) -> ReportId {
         let record = record::parse(record.as_bytes()).expect("a DMARC record");
         let policy = NormalisedPolicy::of(&record, DiscoveryMethod::TreeWalk);
         let [reporter, domain] =
             ["mx.example.org", domain].map(|name| DomainName::parse(name).expect("a domain"));
         ReportId::derive(
+            source,
             &reporter,
             &domain,
             UtcDay::from_number(day),
@@ -110,11 +119,11 @@ mod tests {
         for (id, expected) in [
             (
                 id("example.com", 20_000, "v=DMARC1; p=none", 0),
-                "e4f5b1c08955a72bc5ad55e75c31b6cc@mx.example.org",
+                "236e2ad4fdd6082cd413f3dbed8780f9@mx.example.org",
             ),
             (
                 id("example.com", 20_000, "v=DMARC1; p=none", 4711),
-                "25e19068b9981a02df24d3d76c5f6f3a@mx.example.org",
+                "270dff0efc1a13df03b907409b4fe01b@mx.example.org",
             ),
         ] {
             assert_eq!(id.to_string(), expected);
@@ -125,6 +134,7 @@ mod tests {
     fn everything_that_makes_another_report_makes_another_id() {
         let ids: HashSet<String> = [
             id("example.com", 20_000, "v=DMARC1; p=none", 0),
+            id_of(&[8; 16], "example.com", 20_000, "v=DMARC1; p=none", 0),
             id("example.net", 20_000, "v=DMARC1; p=none", 0),
             id("example.com", 20_001, "v=DMARC1; p=none", 0),
             id("example.com", 20_000, "v=DMARC1; p=none", 1),
@@ -140,7 +150,7 @@ mod tests {
         .into_iter()
         .map(|id| id.unique)
         .collect();
-        assert_eq!(ids.len(), 12);
+        assert_eq!(ids.len(), 13);
         for unique in ids {
             assert!(unique.bytes().all(|b| b.is_ascii_alphanumeric()));
         }

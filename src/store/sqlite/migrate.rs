@@ -42,6 +42,10 @@ pub(super) const VERDICTS: Schema = Schema {
             "digest",
             include_str!("../migrations/sqlite/0007_digest.sql"),
         ),
+        (
+            "store_id",
+            include_str!("../migrations/sqlite/0008_store_id.sql"),
+        ),
     ],
     application_id: 0x616c_676e,
 };

@@ -36,6 +36,14 @@ impl Reader {
         })
     }
 
+    /// What tells this store from every other: made by chance with it, kept by its backups.
+    pub fn store_id(&self) -> Result<[u8; 16], ReadError> {
+        self.sql(|c| {
+            c.prepare_cached("SELECT id FROM store_id")?
+                .query_row([], |row| row.get(0))
+        })
+    }
+
     /// The verdict with this id, and everything that is known of its outcome.
     pub fn find(&self, id: VerdictId) -> Result<Option<Stored>, ReadError> {
         let sql = format!("{} WHERE v.id = ?1", rebuild::SELECT);
