@@ -472,6 +472,13 @@ fn reports_go_when_they_are_old_but_not_while_they_wait() {
     assert_eq!(left.len(), 1);
     // What it is about is still covered.
     assert_eq!(reports.covered_to(NOW.day()).unwrap().len(), 121);
+    // It waits for longer than verdicts are kept.
+    held_since.set(None);
+    assert_eq!(expire(12), 0);
+    assert_eq!(reports.covered_to(NOW.day()).unwrap().len(), 1);
+    let found = reports.find(waiting).unwrap().unwrap();
+    assert_eq!(found.head.policy_domain.as_str(), "waits.example");
+    held_since.set(Some(NOW));
     let (_, entry) = take(&reports, "", 9, later(0)).pop().unwrap();
     let refused = Attempt::Refused {
         answer: "550".to_owned(),
@@ -486,7 +493,7 @@ fn reports_go_when_they_are_old_but_not_while_they_wait() {
     };
     assert_eq!(["outbox", "piece", "claim"].map(rows), [0, 0, 0]);
     assert_eq!(expire(12), 0);
-    assert_eq!(rows("covered"), 121);
+    assert_eq!(rows("covered"), 1);
     held_since.set(None);
     assert_eq!(expire(12), 0);
     assert_eq!(rows("covered"), 0);

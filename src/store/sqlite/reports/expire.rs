@@ -1,7 +1,8 @@
 //! Retention of reports: deletes what is older than the operator keeps, in transactions of a few.
 //!
 //! Owns the order: a report goes with its outbox entries and pieces, but never while it waits to be
-//! sent. What is covered is known for as long as verdicts are kept, so that none is reported twice.
+//! sent. What is covered is known for as long as verdicts are kept, so that none is reported twice, and for as
+//! long as there is a report of it.
 
 use super::claim::release;
 use super::{Reports, collect};
@@ -90,7 +91,10 @@ fn forget_covered(c: &Connection, before_day: i32) -> rusqlite::Result<u64> {
     let deleted = c
         .prepare_cached(
             "DELETE FROM covered WHERE (day, policy_domain, up_to) IN
-                 (SELECT day, policy_domain, up_to FROM covered WHERE day < ?1 LIMIT ?2)",
+                 (SELECT day, policy_domain, up_to FROM covered c WHERE day < ?1 AND NOT EXISTS
+                      (SELECT 1 FROM report r WHERE r.day = c.day
+                           AND r.policy_domain = c.policy_domain AND r.up_to = c.up_to)
+                  LIMIT ?2)",
         )?
         .execute(params![before_day, SLICE])?;
     Ok(deleted as u64)
