@@ -137,12 +137,10 @@ fn log(home: &TempDir) -> std::fs::File {
 }
 
 fn configure(home: &TempDir, id: &str, more: &str) {
-    let text = SETTINGS.replace("HOME", home.path().to_str().unwrap());
-    std::fs::write(
-        home.path().join("alignd.toml"),
-        text.replace("ID", id) + more,
-    )
-    .unwrap();
+    // Last what may hold any letters: the name of a directory made by chance.
+    let text = SETTINGS.replace("ID", id);
+    let text = text.replace("HOME", home.path().to_str().unwrap());
+    std::fs::write(home.path().join("alignd.toml"), text + more).unwrap();
 }
 
 fn mail() -> Mail<'static> {
