@@ -364,7 +364,7 @@ fn came_to(settings: &BuildSettings, summary: &DaySummary) -> Option<CameTo> {
         Some(CameTo::Skipped)
     } else if !summary.triggers {
         Some(CameTo::IncludedOnly)
-    } else if summary.messages < settings.min_messages {
+    } else if summary.messages < settings.min_messages && !summary.reported {
         Some(CameTo::Few)
     } else {
         None
@@ -422,7 +422,7 @@ const BATCH_MESSAGES: u64 = 100_000;
 const BATCH_OCTETS: usize = 48 << 10;
 
 /// Outcomes looked at in one read.
-const LOOK: i64 = 100_000;
+pub const LOOK: i64 = 100_000;
 
 /// Days before the first look that are reported: a week-old report is still of use.
 pub const FIRST_DAYS: i32 = 7;

@@ -3,7 +3,8 @@
 use super::{BuildError, BuildSettings, came_to, covered_by, selection, write};
 use crate::domain::DomainName;
 use crate::report::aggregate::xml::ReportWriter;
-use crate::store::{CameTo, DaySummary, Pending, Reader, Reports, ReportsError};
+use crate::report::destination::named_address;
+use crate::store::{CameTo, CoveredTo, DaySummary, Pending, Reader, Reports, ReportsError};
 use crate::time::UtcDay;
 use std::collections::HashMap;
 use std::io::Write;
@@ -12,8 +13,10 @@ use std::io::Write;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
     pub summary: DaySummary,
-    /// `Reported` as far as the store knows: whether there is a destination is asked when it is built.
+    /// `Reported` as far as the store knows: whether a destination agrees is asked when it is built.
     pub came_to: CameTo,
+    /// Where the last record seen that day asks for reports to go, as published, in its order.
+    pub rua: Vec<String>,
 }
 
 /// What building a day would come to. `reports`: none have been kept yet without it.
@@ -27,11 +30,11 @@ pub fn plan(
     let covered_by = covered_by(reports);
     let spool = &settings.spool;
     let folded = reader.fold(&pending, selection(settings), &covered_by, spool)?;
-    Ok(folded
+    folded
         .domains()
         .iter()
-        .map(|s| planned(settings, s))
-        .collect())
+        .map(|summary| planned(settings, reader, summary))
+        .collect()
 }
 
 /// Writes the XML of what one domain's day has to report beyond what is covered, one document for each
@@ -76,22 +79,34 @@ pub fn preview(
     if let Some((_, writer)) = open {
         writer.finish().map_err(BuildError::Write)?;
     }
-    Ok(Some(planned(settings, &summary)))
+    planned(settings, reader, &summary).map(Some)
 }
 
 fn covered_to(
     reports: Option<&Reports>,
     day: UtcDay,
-) -> Result<HashMap<String, i64>, ReportsError> {
+) -> Result<HashMap<String, CoveredTo>, ReportsError> {
     match reports {
         Some(reports) => reports.covered_to(day),
         None => Ok(HashMap::new()),
     }
 }
 
-fn planned(settings: &BuildSettings, summary: &DaySummary) -> Planned {
-    Planned {
+fn planned(
+    settings: &BuildSettings,
+    reader: &Reader,
+    summary: &DaySummary,
+) -> Result<Planned, BuildError> {
+    let rua = reader.last_record(summary)?.record.rua;
+    let is_sent = rua.iter().any(|uri| named_address(uri).is_some());
+    let came_to = match came_to(settings, summary) {
+        Some(dropped) => dropped,
+        None if is_sent => CameTo::Reported,
+        None => CameTo::NoDestination,
+    };
+    Ok(Planned {
         summary: summary.clone(),
-        came_to: came_to(settings, summary).unwrap_or(CameTo::Reported),
-    }
+        came_to,
+        rua,
+    })
 }

@@ -295,7 +295,9 @@ pub(super) fn report(traced: &Traced) -> String {
                     .to_owned()
             }
             CameTo::NoDestination => {
-                format!("In none: when the report about {day} was built, it had nowhere to go.")
+                format!(
+                    "In none: when the report about {day} was built, it had nowhere to go. alignd report list --not-reported --day {day} says why."
+                )
             }
         },
         Traced::NotYet(day) => format!("In none yet: no report about {day} has been built."),

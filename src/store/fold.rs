@@ -74,6 +74,15 @@ impl Building {
     }
 }
 
+/// How far a policy domain's day is covered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CoveredTo {
+    /// The last number of the outcome table that is.
+    pub up_to: i64,
+    /// Whether any of it came to a report.
+    pub reported: bool,
+}
+
 /// The policy domains of a day with outcomes that are not covered yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
@@ -91,6 +100,8 @@ pub struct PendingDomain {
     pub policy_domain: DomainName,
     /// How far it is covered.
     pub after: i64,
+    /// Some of that by a report.
+    pub reported: bool,
     pub(super) id: i64,
 }
 
@@ -100,6 +111,8 @@ pub struct Summary {
     pub policy_domain: DomainName,
     /// How far it was covered before.
     pub after: i64,
+    /// There is a report about that: this would be a supplement to it.
+    pub reported: bool,
     /// Messages in the rows.
     pub messages: u64,
     /// Messages that cannot be reported, because their client's address is unknown.

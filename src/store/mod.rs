@@ -39,7 +39,7 @@ pub use exception::{
     Standing as ExceptionStanding, StoredException,
 };
 pub use fold::{
-    Building, Include, LastRecord, MAX_POLICIES, Numbered, Pending, PendingDomain,
+    Building, CoveredTo, Include, LastRecord, MAX_POLICIES, Numbered, Pending, PendingDomain,
     Summary as DaySummary,
 };
 pub use give_way::give_way;

@@ -7,6 +7,7 @@ mod exception;
 mod golden;
 mod help;
 mod manual;
+mod not_reported;
 mod numbers;
 mod policy;
 mod quarantine;

@@ -7,6 +7,7 @@ use super::ran::Place;
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
 use alignd::store::{Store, StoreSettings};
 use alignd::time::{Timestamp, UtcDay};
+use alignd::verdict::Verdict;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,7 +29,7 @@ path = \"{}/store\"
 enabled = ENABLED
 ";
 
-fn yesterday() -> UtcDay {
+pub fn yesterday() -> UtcDay {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("a time");
@@ -37,21 +38,31 @@ fn yesterday() -> UtcDay {
 }
 
 /// Two messages of a.example and one of b.example, accepted at noon of `day`.
-fn filled(day: UtcDay, enabled: bool) -> Place {
+pub fn filled(day: UtcDay, enabled: bool) -> Place {
     let place = Place::new();
     place.write(
         "alignd.toml",
         &SETTINGS.replace("ENABLED", &enabled.to_string()),
     );
+    let mails = [(1, "a.example"), (2, "a.example"), (3, "b.example")];
+    let noon = noon(day);
+    let verdicts = mails.map(|(nth, domain)| plain_verdict(domain, noon, nth));
+    accept(&place, noon, &verdicts);
+    place
+}
+
+pub fn noon(day: UtcDay) -> Timestamp {
+    day.begin().plus_micros(12 * 3_600_000_000)
+}
+
+pub fn accept(place: &Place, noon: Timestamp, verdicts: &[Verdict]) {
     let settings = StoreSettings {
         path: place.path("store"),
         ..StoreSettings::default()
     };
     let work = async {
-        let noon = day.begin().plus_micros(12 * 3_600_000_000);
         let store = Store::open(&settings, noon).expect("a store");
-        for (nth, domain) in [(1, "a.example"), (2, "a.example"), (3, "b.example")] {
-            let verdict = plain_verdict(domain, noon, nth);
+        for verdict in verdicts.iter().cloned() {
             let accepted = Outcome::new(OutcomeState::Accepted, noon, OutcomeSource::Reply);
             let id = verdict.id;
             store.record(Arc::new(verdict)).await.expect("recorded");
@@ -61,7 +72,6 @@ fn filled(day: UtcDay, enabled: bool) -> Place {
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(work);
-    place
 }
 
 #[test]
@@ -108,8 +118,9 @@ fn build_lists_then_builds_and_then_has_nothing_left() {
     let place = filled(day, true);
     let listed = place.run(&["report", "build", "--dry-run", "--format", "csv"]);
     let expected = format!(
-        "day,policy_domain,messages,left_out,policies,comes_to\n\
-         {day},a.example,2,0,1,reported\n{day},b.example,1,0,1,reported\n"
+        "day,policy_domain,messages,left_out,policies,comes_to,rua\n\
+         {day},a.example,2,0,1,reported,mailto:dmarc-reports@a.example\n\
+         {day},b.example,1,0,1,reported,mailto:dmarc-reports@b.example\n"
     );
     assert_eq!((listed.code, listed.out), (0, expected));
     let built = place.run(&["report", "build", "--format", "json"]);

@@ -5,6 +5,7 @@ use crate::smtp_server::{Does, SmtpServer, Step};
 use alignd::deliver::{DeliverySettings, Server, Smtp, Timeouts, TlsMode};
 use alignd::dns::zone::{Zone, ZoneRecord};
 use alignd::dns::{LookupError, QueryName, Resolver, TxtRecord};
+use alignd::domain::DomainName;
 use alignd::report::aggregate::Format;
 use alignd::report::bounce::Claim;
 use alignd::report::destination::PlainAddress;
@@ -447,7 +448,10 @@ async fn destinations_that_dns_said_nothing_about_are_verified_before_they_are_u
         states.contains(&"mailto:d@no.example refused".to_owned()),
         "{states:?}"
     );
-    let noted = desk.reports.unconfirmed().expect("readable");
+    let noted = desk
+        .reports
+        .unconfirmed_of(&DomainName::parse("a.example").expect("a domain"))
+        .expect("readable");
     assert_eq!(noted.len(), 1);
     assert!(noted[0].next_check > NOW, "{noted:?}");
 }

@@ -8,7 +8,8 @@ use alignd::domain::DomainName;
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
 use alignd::report::aggregate::Row;
 use alignd::store::{
-    Building, DaySummary, Include, MAX_POLICIES, Pending, Range, Reader, Selection, Store,
+    Building, CoveredTo, DaySummary, Include, MAX_POLICIES, Pending, Range, Reader, Selection,
+    Store,
 };
 use alignd::time::UtcDay;
 use alignd::verdict::{Verdict, Weight};
@@ -157,7 +158,7 @@ async fn what_counts_is_what_holds_now_and_once() {
 /// How far each domain is covered, and by which ranges.
 #[derive(Clone, Default)]
 struct Covered {
-    to: HashMap<String, i64>,
+    to: HashMap<String, CoveredTo>,
     ranges: Vec<Building>,
 }
 
@@ -180,8 +181,13 @@ async fn no_message_is_counted_in_two_ranges() {
         let found = folded_beside(&reader, &pending, selection, &covered.ranges, place);
         for domain in &pending.domains {
             let name = domain.policy_domain.as_str();
-            assert_eq!(domain.after, covered.to.get(name).copied().unwrap_or(0));
-            covered.to.insert(name.to_owned(), pending.up_to);
+            let to = covered.to.get(name).copied().unwrap_or_default();
+            assert_eq!((domain.after, domain.reported), (to.up_to, to.reported));
+            let to = CoveredTo {
+                up_to: pending.up_to,
+                reported: true,
+            };
+            covered.to.insert(name.to_owned(), to);
         }
         covered.ranges.push(Building {
             day: NOW.day(),

@@ -35,9 +35,10 @@ Examples:
   alignd report build --dry-run                which domains would be told how much
   alignd report build --day 2026-11-21         build them now, into the outbox
 
-What is built is not sent yet: that is done in the send window. Building again builds only what came in
+The dry run asks nothing of DNS: rua is what the last record seen that day says; whether other hosts named
+there agree is asked when the report is built. What is built is not sent yet: that is done in the send window. Building again builds only what came in
 since. Run it as the user that alignd runs as: it writes into the store.
-Exit codes: 0 built or listed, 1 there was nothing to build.";
+Exit codes: 0 built or listed, 1 there was nothing to build, 4 what is stored about a domain is damaged.";
 
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let config = settings(file)?.config;
@@ -65,6 +66,7 @@ fn list(arguments: &Arguments, config: &Config, reader: &Reader) -> Outcome {
                 Cell::new(summary.left_out),
                 Cell::new(summary.policies.len()),
                 Cell::new(planned.came_to.as_str()),
+                Cell::new(planned.rua.join(", ")),
             ]);
         }
     }
@@ -77,6 +79,7 @@ fn list(arguments: &Arguments, config: &Config, reader: &Reader) -> Outcome {
         "left_out",
         "policies",
         "comes_to",
+        "rua",
     ];
     screen.listing(&Listing { keys, rows }, arguments.format)?;
     screen.finish()?;
@@ -94,8 +97,10 @@ fn build(arguments: &Arguments, config: &Config, reader: &Reader) -> Outcome {
         .build()
         .map_err(|error| Failure::Internal(format!("cannot start: {error}")))?;
     let mut rows = Vec::new();
+    let mut failed = 0;
     for day in days {
         let built = build_day(day, config, (reader, &reports), &runtime)?;
+        failed += built.failed;
         if built.domains > 0 {
             rows.push(row(day, &built));
         }
@@ -114,7 +119,12 @@ fn build(arguments: &Arguments, config: &Config, reader: &Reader) -> Outcome {
     let mut screen = Screen::new();
     screen.listing(&Listing { keys, rows }, arguments.format)?;
     screen.finish()?;
-    Ok(exit)
+    match failed {
+        0 => Ok(exit),
+        _ => Err(Failure::Internal(format!(
+            "{failed} domains' reports could not be built: what is stored about them is damaged, as told above"
+        ))),
+    }
 }
 
 fn build_day(

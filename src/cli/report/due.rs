@@ -1,6 +1,7 @@
 //! `alignd report due`: days with something to report, when they are due, and why not yet.
 
 use super::{covered, reports};
+use crate::build_report::{FIRST_DAYS, LOOK};
 use crate::cli::output::{Cell, Format, Listing, Screen, Tone};
 use crate::cli::{Exit, Failure, Outcome, now, settings, stored};
 use crate::config::Config;
@@ -23,7 +24,7 @@ Examples:
   alignd report due                               which days, when, and why not yet
   alignd report due --format json | jq .waits_for
 
-A day is a UTC day. It is due at the first moment after its end and report.settle at which the send
+domains have mail that no report counts yet; not all of them ask for one. A day is a UTC day. It is due at the first moment after its end and report.settle at which the send
 window is open; days that were missed are built first. Exit codes: 0 something waits, 1 nothing does.";
 
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
@@ -65,13 +66,15 @@ pub(in crate::cli) fn days(
         None => (Vec::new(), None),
     };
     let mut days: BTreeSet<UtcDay> = known.into_iter().map(|(day, _)| day).collect();
-    let since = reader.days_between(looked_to.unwrap_or(0), reader.last_outcome()?)?;
-    let first = now
-        .day()
-        .number()
-        .saturating_sub(crate::build_report::FIRST_DAYS);
-    let since = since.into_iter().map(|(day, _)| day);
-    days.extend(since.filter(|day| looked_to.is_some() || day.number() >= first));
+    let first = now.day().number().saturating_sub(FIRST_DAYS);
+    let (mut after, last) = (looked_to.unwrap_or(0), reader.last_outcome()?);
+    while after < last {
+        let until = after.saturating_add(LOOK).min(last);
+        let since = reader.days_between(after, until)?;
+        let since = since.into_iter().map(|(day, _)| day);
+        days.extend(since.filter(|day| looked_to.is_some() || day.number() >= first));
+        after = until;
+    }
     Ok(days)
 }
 

@@ -3,6 +3,7 @@
 use super::kept::{self, Pieces};
 use crate::cli::{Exit, Failure, Outcome, settings};
 use crate::domain::DomainName;
+use crate::report::aggregate::Head;
 use crate::store::{KeptReport, ReportFilter, Reports};
 use crate::time::UtcDay;
 use clap::Args;
@@ -28,15 +29,15 @@ const EXAMPLES: &str = "\
 Examples:
   alignd report export /tmp/reports --day 2026-11-21    RECEIVER!DOMAIN!BEGIN!END!ID.xml.gz each
 
-Files that are there already are left as they are: a report never changes.
-Exit codes: 0 there are some, 1 there are none.";
+A name longer than 255 octets is cut to BEGIN!END!ID.xml.gz. Files that are there already are left as
+they are: a report never changes. Exit codes: 0 there are some, 1 there are none, 2 some could not be written.";
 
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let config = settings(file)?.config;
     let Some(reports) = super::reports(&config)? else {
         return kept::none();
     };
-    let (mut written, mut there) = (0_u64, 0_u64);
+    let (mut written, mut there, mut failed) = (0_u64, 0_u64, 0_u64);
     let mut filter = ReportFilter {
         day: arguments.day,
         policy_domain: arguments.domain.clone(),
@@ -47,21 +48,30 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
         let Some(last) = page.last() else { break };
         filter.below = Some(last.number);
         for report in &page {
-            if export(&reports, report, &arguments.directory)? {
-                written += 1;
-            } else {
-                there += 1;
+            match export(&reports, report, &arguments.directory) {
+                Ok(true) => written += 1,
+                Ok(false) => there += 1,
+                Err(error) => {
+                    failed += 1;
+                    eprintln!("alignd: report {}: {error}", report.number.0);
+                }
             }
         }
     }
     println!("{written} written, {there} were there");
-    let none = written + there == 0;
-    Ok(if none { Exit::No } else { Exit::Ok })
+    match failed {
+        0 if written + there == 0 => Ok(Exit::No),
+        0 => Ok(Exit::Ok),
+        _ => Err(Failure::Usage(format!(
+            "{failed} reports were not written to {}: mend what is said above, and export again",
+            arguments.directory.display()
+        ))),
+    }
 }
 
 /// Writes one file, whole or not at all; false when it is there.
-fn export(reports: &Reports, report: &KeptReport, directory: &Path) -> Result<bool, Failure> {
-    let path = directory.join(report.head.file_name());
+fn export(reports: &Reports, report: &KeptReport, directory: &Path) -> io::Result<bool> {
+    let path = directory.join(name(&report.head));
     if path.exists() {
         return Ok(false);
     }
@@ -71,6 +81,25 @@ fn export(reports: &Reports, report: &KeptReport, directory: &Path) -> Result<bo
         io::copy(&mut Pieces::of(reports, report), &mut file)?;
         fs::rename(&unfinished, &path)
     };
-    write().map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
+    write().map_err(|error| {
+        // What is left of it helps nobody; it may not be there.
+        _ = fs::remove_file(&unfinished);
+        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    })?;
     Ok(true)
 }
+
+/// The name it is sent by; where that is too long for a file, what still tells it from every other.
+fn name(head: &Head) -> String {
+    let name = head.file_name();
+    match name.len() <= NAME_MAX {
+        true => name,
+        false => {
+            let (begin, end) = (head.begin().max(0), head.end().max(0));
+            format!("{begin}!{end}!{}.xml.gz", head.id.unique)
+        }
+    }
+}
+
+/// Octets of a file's name, for Linux and its file systems.
+const NAME_MAX: usize = 255;

@@ -2,9 +2,9 @@
 
 use super::{day, kept};
 use crate::cli::output::{Cell, Format, Listing, Screen, Tone};
-use crate::cli::{Exit, Outcome, settings};
+use crate::cli::{Exit, Failure, Outcome, settings};
 use crate::domain::DomainName;
-use crate::store::{OutboxEntry, OutboxState, ReportFilter};
+use crate::store::{CameTo, Covered, OutboxEntry, OutboxState, ReportFilter, Reports, Unconfirmed};
 use crate::time::UtcDay;
 use clap::Args;
 use std::path::Path;
@@ -18,6 +18,9 @@ pub struct Arguments {
     /// About this DMARC Policy Domain
     #[arg(long, value_name = "DOMAIN", value_parser = kept::domain)]
     domain: Option<DomainName>,
+    /// What got no report instead, and why not
+    #[arg(long)]
+    not_reported: bool,
     /// At most this many, the newest
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u32,
@@ -30,6 +33,7 @@ Examples:
   alignd report list --day 2026-11-21                  what was said about yesterday, and to how many
   alignd report list --domain example.com
   alignd report list --format json | jq .report_id
+  alignd report list --not-reported                    domains without one, and why
 
 delivered: destinations that have it; waiting: those it is still on its way to. Exit codes: 0 listed, 1
 there are none.";
@@ -39,6 +43,9 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let Some(reports) = super::reports(&config)? else {
         return kept::none();
     };
+    if arguments.not_reported {
+        return list_not_reported(arguments, &reports);
+    }
     let found = reports.list(&ReportFilter {
         day: arguments.day,
         policy_domain: arguments.domain.clone(),
@@ -85,6 +92,58 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     screen.listing(&Listing { keys, rows }, arguments.format)?;
     screen.finish()?;
     Ok(exit)
+}
+
+fn list_not_reported(arguments: &Arguments, reports: &Reports) -> Outcome {
+    let domain = arguments.domain.as_ref();
+    let mut rows = Vec::new();
+    for covered in reports.not_reported(arguments.day, domain, arguments.limit)? {
+        rows.push(vec![
+            Cell::new(covered.day.to_string()),
+            Cell::new(covered.policy_domain.as_str()),
+            Cell::new(covered.messages),
+            Cell::new(covered.came_to.as_str()),
+            Cell::new(why(reports, &covered)?),
+        ]);
+    }
+    let exit = if rows.is_empty() { Exit::No } else { Exit::Ok };
+    let keys = vec!["day", "policy_domain", "messages", "came_to", "why"];
+    let mut screen = Screen::new();
+    screen.listing(&Listing { keys, rows }, arguments.format)?;
+    screen.finish()?;
+    Ok(exit)
+}
+
+fn why(reports: &Reports, covered: &Covered) -> Result<String, Failure> {
+    let refused = match covered.came_to {
+        CameTo::NoDestination => reports.unconfirmed_of(&covered.policy_domain)?,
+        CameTo::Reported
+        | CameTo::Nothing
+        | CameTo::IncludedOnly
+        | CameTo::Few
+        | CameTo::Skipped => Vec::new(),
+    };
+    if !refused.is_empty() {
+        let refused = refused.iter().map(|one| {
+            let Unconfirmed {
+                uri,
+                reason,
+                next_check,
+                ..
+            } = one;
+            format!("{uri}: {reason}, asked again from {next_check} on")
+        });
+        return Ok(refused.collect::<Vec<_>>().join("; "));
+    }
+    Ok(match covered.came_to {
+        CameTo::Reported => "a report was built",
+        CameTo::Nothing => "report.include takes in none of its mail",
+        CameTo::IncludedOnly => "reports and bounces alone cause no report",
+        CameTo::Few => "fewer messages than report.min_messages",
+        CameTo::Skipped => "report.skip_domains or report.only_domains leaves it out",
+        CameTo::NoDestination => "its record named no address that a report could be mailed to",
+    }
+    .to_owned())
 }
 
 fn count(outbox: &[OutboxEntry], is_it: impl Fn(OutboxState) -> bool) -> usize {

@@ -19,7 +19,7 @@ pub(super) use due::days;
 use super::{Failure, Outcome};
 use crate::build_report::{BuildError, BuildSettings};
 use crate::config::Config;
-use crate::store::{OpenError, Reports};
+use crate::store::{CoveredTo, OpenError, Reports};
 use crate::time::UtcDay;
 use clap::{Args, Subcommand};
 use std::collections::HashMap;
@@ -87,7 +87,7 @@ pub(super) fn reports(config: &Config) -> Result<Option<Reports>, Failure> {
 pub(super) fn covered(
     reports: Option<&Reports>,
     day: UtcDay,
-) -> Result<HashMap<String, i64>, Failure> {
+) -> Result<HashMap<String, CoveredTo>, Failure> {
     match reports {
         Some(reports) => Ok(reports.covered_to(day).map_err(BuildError::from)?),
         None => Ok(HashMap::new()),

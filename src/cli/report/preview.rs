@@ -1,7 +1,7 @@
 //! `alignd report preview DOMAIN`: the XML of what a domain would be told about a day.
 
 use super::{build_settings, reports};
-use crate::build_report::preview;
+use crate::build_report::{BuildError, preview};
 use crate::cli::{Exit, Outcome, now, settings, stored};
 use crate::config::Config;
 use crate::domain::DomainName;
@@ -39,8 +39,13 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let settings = build_settings(&stand_in(config))?;
     let mut out = BufWriter::new(io::stdout());
     let about = (day, &arguments.domain);
-    let planned = preview(&settings, &reader, reports.as_ref(), about, &mut out)?;
-    // A reader that went away wants no more.
+    let planned = match preview(&settings, &reader, reports.as_ref(), about, &mut out) {
+        // A reader that went away wants no more.
+        Err(BuildError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            return Ok(Exit::Ok);
+        }
+        planned => planned?,
+    };
     _ = out.flush();
     let reason = match planned.map(|planned| planned.came_to) {
         Some(CameTo::Reported) => return Ok(Exit::Ok),

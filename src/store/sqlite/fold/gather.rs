@@ -257,6 +257,7 @@ impl Summary {
         Self {
             policy_domain: pending.policy_domain.clone(),
             after: pending.after,
+            reported: pending.reported,
             messages: 0,
             left_out: 0,
             triggers: false,

@@ -5,7 +5,7 @@
 
 use crate::outcome::OutcomeState;
 use crate::store::error::ReadError;
-use crate::store::fold::{Numbered, Pending, PendingDomain};
+use crate::store::fold::{CoveredTo, Numbered, Pending, PendingDomain};
 use crate::store::sqlite::read::{Reader, collect};
 use crate::store::sqlite::rebuild::{Trouble, word};
 use crate::store::wire::read_domain;
@@ -68,7 +68,7 @@ impl Reader {
     pub fn pending(
         &self,
         day: UtcDay,
-        covered: &HashMap<String, i64>,
+        covered: &HashMap<String, CoveredTo>,
     ) -> Result<Pending, ReadError> {
         let up_to = self.last_outcome()?;
         let mut pending = Pending {
@@ -86,12 +86,15 @@ impl Reader {
                 return Ok(pending);
             };
             id = step.id;
-            let after = covered.get(&step.name).copied().unwrap_or(0);
+            let CoveredTo { up_to, reported } =
+                covered.get(&step.name).copied().unwrap_or_default();
+            let after = up_to;
             if step.last > after {
                 pending.above = pending.above.min(step.first.max(after + 1) - 1);
                 pending.domains.push(PendingDomain {
                     policy_domain: read_domain(&step.name)?,
                     after,
+                    reported,
                     id,
                 });
             }

@@ -6,7 +6,7 @@
 use super::{Reports, Undone, collect};
 use crate::domain::DomainName;
 use crate::store::error::ReportsError;
-use crate::store::fold::Include;
+use crate::store::fold::{CoveredTo, Include};
 use crate::store::give_way;
 use crate::store::reports::{CameTo, Claimed, Covered, Lease, Range, Wanted};
 use crate::store::sqlite::rebuild::{Trouble, word};
@@ -48,11 +48,17 @@ impl Reports {
     }
 
     /// How far a day is covered, by policy domain.
-    pub fn covered_to(&self, day: UtcDay) -> Result<HashMap<String, i64>, ReportsError> {
-        let sql = "SELECT policy_domain, max(up_to) FROM covered WHERE day = ?1
-                   GROUP BY policy_domain";
-        let found =
-            self.read(|c| collect(c, sql, [day.number()], |row| Ok((row.get(0)?, row.get(1)?))))?;
+    pub fn covered_to(&self, day: UtcDay) -> Result<HashMap<String, CoveredTo>, ReportsError> {
+        let sql = "SELECT policy_domain, max(up_to), max(came_to = 'reported') FROM covered
+                   WHERE day = ?1 GROUP BY policy_domain";
+        let read = |row: &Row<'_>| {
+            let covered = CoveredTo {
+                up_to: row.get(1)?,
+                reported: row.get(2)?,
+            };
+            Ok((row.get(0)?, covered))
+        };
+        let found = self.read(|c| collect(c, sql, [day.number()], read))?;
         Ok(found.into_iter().collect())
     }
 
@@ -73,15 +79,25 @@ impl Reports {
         })
     }
 
-    /// What became of a day, but for what was reported: domain by domain, at most 10,000.
-    pub fn not_reported(&self, day: UtcDay) -> Result<Vec<Covered>, ReportsError> {
+    /// What came to no report though there was something to report: the newest day first, its domains by
+    /// name; of all days and domains, or of these, and at most so many.
+    pub fn not_reported(
+        &self,
+        day: Option<UtcDay>,
+        policy_domain: Option<&DomainName>,
+        at_most: u32,
+    ) -> Result<Vec<Covered>, ReportsError> {
+        let day = day.map(UtcDay::number);
+        let policy_domain = policy_domain.map(DomainName::as_str);
         self.read(|c| {
             collect(
                 c,
                 "SELECT day, policy_domain, after_seq, up_to, came_to, include, messages, left_out
-                 FROM covered WHERE day = ?1 AND came_to NOT IN ('reported', 'nothing')
-                 ORDER BY policy_domain, up_to LIMIT 10000",
-                [day.number()],
+                 FROM covered WHERE day BETWEEN coalesce(?1, -2147483648) AND coalesce(?1, 2147483647)
+                     AND (?2 IS NULL OR policy_domain = ?2)
+                     AND came_to NOT IN ('reported', 'nothing')
+                 ORDER BY day DESC, policy_domain, up_to LIMIT ?3",
+                params![day, policy_domain, at_most],
                 read_covered,
             )
         })

@@ -120,12 +120,6 @@ impl Reports {
             )
         })
     }
-
-    /// All destinations that are not confirmed, by domain; at most 10,000.
-    pub fn unconfirmed(&self) -> Result<Vec<Unconfirmed>, ReportsError> {
-        let sql = "SELECT * FROM unconfirmed ORDER BY policy_domain, uri LIMIT 10000";
-        self.read(|c| collect(c, sql, [], read_unconfirmed))
-    }
 }
 
 /// The same, in a transaction that does more.
