@@ -10,7 +10,11 @@ mod verdicts;
 use alignd::auth::spf::{MatchedTerm, SpfOutcome};
 use alignd::auth::{DmarcResult, IprevResult};
 use alignd::domain::DomainName;
-use alignd::policy::rules::{Facts, KeyedRule, Recipients, RuleKey, RuleSet};
+use alignd::policy::rules::{
+    AuthorPattern, Facts, KeyedRule, RecipientPattern, Recipients, Rule, RuleKey, RuleSet,
+    RuleTerms, StricterAction,
+};
+use alignd::policy::{RuleEffect, RuleUse};
 use alignd::time::Timestamp;
 use alignd::verdict::Verdict;
 use alignd::verdict::shape::FailureShape;
@@ -228,7 +232,53 @@ fn holds_what_it_promises(verdict: &Verdict) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// The same message, held by a stricter rule: each suggestion decides in its place.
+fn comes_before(stricter: Rule, verdict: &Verdict) -> Result<(), TestCaseError> {
+    let keyed = |rule: Rule| KeyedRule {
+        key: RuleKey::config(&rule),
+        rule,
+    };
+    let mut recipients = Recipients::default();
+    recipients.add("anna@example.org");
+    let facts = facts(verdict, &recipients).expect("evaluated, since it failed");
+    let none = Vec::<DomainName>::new();
+    let alone = RuleSet::new([keyed(stricter.clone())], none.clone());
+    let chosen = alone.choose(&facts).expect("it holds this message");
+    let key = chosen.key.clone();
+    let mut held = verdict.clone();
+    held.decision = held.decision.under(RuleUse {
+        key,
+        effect: RuleEffect::Stricter,
+        met: Vec::new(),
+    });
+    for suggestion in suggestions(&held) {
+        let both = [keyed(stricter.clone()), keyed(suggestion.rule.clone())];
+        let set = RuleSet::new(both, none.clone());
+        let chosen = set.choose(&facts).expect("both apply");
+        prop_assert_eq!(chosen.rule, &suggestion.rule);
+    }
+    Ok(())
+}
+
 proptest! {
+    #[test]
+    fn a_suggestion_comes_before_the_stricter_rule_that_held_it(
+        words in prop::sample::subsequence(vec![
+            "dkim=fail:bank.example", "dkim=pass:l.example", "spf=pass:l.example", "list=talk.l.example",
+            "ip=192.0.2.7", "ptr=mx.l.example",
+        ], 0..=6),
+        author in prop::sample::select(vec!["bank.example", ".example", "*"]),
+        to_anna in any::<bool>(),
+    ) {
+        let author = AuthorPattern::parse(author).expect("a pattern");
+        let mut terms = RuleTerms::stricter(author, StricterAction::Hold);
+        if to_anna {
+            terms.recipients = vec![RecipientPattern::parse("anna@example.org").expect("a pattern")];
+        }
+        let rule = Rule::new(terms).expect("a rule");
+        comes_before(rule, &failed(&words.join(" ")))?;
+    }
+
     #[test]
     fn a_suggestion_would_have_let_it_through(verdict in any_verdict()) {
         let mut verdict = verdict;

@@ -16,7 +16,7 @@ use crate::auth::iprev::IprevOutcome;
 use crate::auth::spf::SpfOutcome;
 use crate::auth::{DkimResult, DmarcResult, IprevResult, SpfEvidence, SpfResult};
 use crate::outcome::{Outcome, OutcomeState};
-use crate::policy::{Action, Decision};
+use crate::policy::{Action, Decision, RuleEffect, RuleUse};
 use crate::store::CameBack;
 use crate::verdict::shape::FailureShape;
 use crate::verdict::suggest::{Suggestion, suggestions};
@@ -350,7 +350,8 @@ fn dmarc(verdict: &Verdict, page: &mut Page<'_>) -> Result<(), Failure> {
 
 /// The exceptions that its evidence supports, unless one of the operator's let it through already.
 fn suggested(verdict: &Verdict, page: &mut Page<'_>) -> Result<(), Failure> {
-    if FailureShape::of(verdict).is_none() || verdict.decision.rule().is_some() {
+    let is_exception = |rule: &RuleUse| rule.effect == RuleEffect::Exception;
+    if FailureShape::of(verdict).is_none() || verdict.decision.rule().is_some_and(is_exception) {
         return Ok(());
     }
     page.heading("Exceptions that would let it through, the narrowest first")?;

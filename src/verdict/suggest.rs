@@ -2,16 +2,17 @@
 //! operator may choose from who releases it.
 //!
 //! Owns which evidence makes a suggestion and their order, the narrowest first. Pure. Each is bound to
-//! the author's domain, but for that of a list: its members are of any.
+//! the author's domain, but for that of a list: its members are of any. Where a stricter rule decided, that
+//! one is, too: an exception for all would not come before it.
 
 use super::Verdict;
 use super::shape::{FailureShape, list_domain};
 use crate::domain::DomainName;
-use crate::policy::OverrideType;
 use crate::policy::rules::{
     AuthorPattern, EvidenceKind, ListRequirement, NamePattern, Requirements, Rule, RuleTerms,
     Signer, Verified,
 };
+use crate::policy::{OverrideType, RuleEffect, RuleUse};
 use ipnet::IpNet;
 
 /// An exception that the evidence of a message supports.
@@ -75,8 +76,18 @@ pub fn suggestions(verdict: &Verdict) -> Vec<Suggestion> {
             list: Some(ListRequirement::new(id, Some(domain.clone()))),
             ..Requirements::default()
         };
-        let (any, because) = (AuthorPattern::Any, OverrideType::MailingList);
-        made.extend(suggestion(EvidenceKind::List, &any, requirements, because));
+        let stricter = |rule: &RuleUse| rule.effect == RuleEffect::Stricter;
+        let members = match verdict.decision.rule().is_some_and(stricter) {
+            true => author.clone(),
+            false => AuthorPattern::Any,
+        };
+        let because = OverrideType::MailingList;
+        made.extend(suggestion(
+            EvidenceKind::List,
+            &members,
+            requirements,
+            because,
+        ));
     }
     if let Some(name) = &verified.reverse_name {
         let requirements = Requirements {

@@ -3,10 +3,12 @@
 use super::manual::documented;
 use super::plain_verdict::plain_verdict;
 use super::ran::Place;
+use super::report::accept;
 use alignd::auth::DmarcResult;
 use alignd::auth::dmarc::Policy;
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
-use alignd::policy::{Action, Cause, Decision, Disposition};
+use alignd::policy::rules::RuleKey;
+use alignd::policy::{Action, Cause, Decision, Disposition, RuleEffect, RuleUse};
 use alignd::store::{Store, StoreSettings};
 use alignd::time::{Clock, Timestamp};
 use std::sync::Arc;
@@ -62,6 +64,35 @@ pub fn held() -> Place {
         .expect("a runtime")
         .block_on(work);
     place
+}
+
+/// Only an exception that let it through already leaves nothing to suggest.
+#[test]
+fn what_a_stricter_rule_held_has_suggestions_too() {
+    for (effect, expected) in [
+        (None, true),
+        (Some(RuleEffect::Stricter), true),
+        (Some(RuleEffect::Exception), false),
+    ] {
+        let place = Place::new();
+        let at = alignd::daemon::SystemClock.now();
+        let mut verdict = plain_verdict("a.example", at, 1);
+        if let Some(evaluation) = &mut verdict.evaluation {
+            evaluation.result = DmarcResult::Fail;
+        }
+        if let Some(effect) = effect {
+            verdict.decision = verdict.decision.under(RuleUse {
+                key: RuleKey::parse("cfg-0123456789abcdef").expect("a key"),
+                effect,
+                met: Vec::new(),
+            });
+        }
+        let id = verdict.id.to_string();
+        accept(&place, at, &[verdict]);
+        let why = place.run(&["why", &id]);
+        let found = why.out.contains("Exceptions that would let it through");
+        assert_eq!((why.code, found), (0, expected), "{effect:?}: {}", why.out);
+    }
 }
 
 /// Arguments, exit code, queue ids in the order listed.
