@@ -30,7 +30,7 @@ use crate::resolver::LiveResolver;
 use crate::schedule::{Holding, Reporting};
 use crate::send_report::Bounce;
 use crate::site_key::SiteKey;
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::time::{Clock, Timestamp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rules::StoredRules;
@@ -105,6 +105,8 @@ async fn serve(
         telemetry::start_metrics(address)?;
     }
     let resolver = Arc::new(LiveResolver::new(&config.dns)?);
+    // The site key may lie there, and is made before the store is opened.
+    store::create_directory(&config.store.path)?;
     let no_store = StoredRules::default();
     let first = settings(&config, no_store.with(&config))?;
     let (settings, take_settings) = watch::channel(Arc::new(first));

@@ -53,6 +53,7 @@ pub use reports::{
     InVain, KeptReport, Lease, NewReport, Noted, OutboxCounts, OutboxEntry, OutboxState, Range,
     ReportFilter, ReportNumber, ReportsExpired, Standing, Suppression, Terms, Unconfirmed, Wanted,
 };
+pub use sqlite::create_directory;
 pub use sqlite::fold::{CoveredBy, Folded, Selection};
 pub use sqlite::list::Messages;
 pub use sqlite::read::{BackupError, Reader};

@@ -27,7 +27,7 @@ pub struct Daemon {
 const SETTINGS: &str = "\
 [identity]
 authserv_id = \"ID\"
-site_key = \"HOME/site.key\"
+site_key = \"HOME/store/site.key\"
 [control]
 socket = \"HOME/control.sock\"
 [milter]
@@ -273,6 +273,14 @@ async fn send(sender: usize, socket: PathBuf, load: Arc<Load>) -> Vec<String> {
         "hung up on without a stop"
     );
     answered
+}
+
+/// What holds mail needs the key for its headers, which lies in the store's directory.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_start_makes_the_directory_and_then_the_key() {
+    let daemon = Daemon::start_with("[policy]\non_reject = \"hold\"\n").await;
+    assert!(daemon.home().join("store/site.key").exists());
+    assert!(daemon.stop().await.0.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -297,7 +297,7 @@ fn add(daemon: &Daemon, rule: Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_rule_that_holds_has_its_key_made_or_is_refused() {
     let daemon = Daemon::start_with("").await;
-    let key = daemon.home().join("site.key");
+    let key = daemon.home().join("store/site.key");
     let holds = json!({"author_domain": "a.example", "action": "hold"});
     // Made at the start; now there can be none.
     std::fs::remove_file(&key).unwrap();

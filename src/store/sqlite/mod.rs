@@ -92,8 +92,8 @@ fn open_for_writing(
     Ok((connection, lock))
 }
 
-/// Creates the store's directory unless it is there.
-fn create_directory(directory: &Path) -> Result<(), OpenError> {
+/// Creates the store's directory unless it is there. Its parent must be there.
+pub fn create_directory(directory: &Path) -> Result<(), OpenError> {
     if directory.exists() {
         return Ok(());
     }
