@@ -152,7 +152,7 @@ fn benches(criterion: &mut Criterion<CpuTime>) {
         ..StoreSettings::default()
     };
     let service = Service {
-        bounces: None,
+        bounces: watch::channel(None).1,
         settings: watch::channel(Arc::new(settings)).1,
         resolver: Arc::new(master::parse(zone).unwrap()),
         keys: Default::default(),

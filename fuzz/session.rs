@@ -238,7 +238,7 @@ impl House {
         let listeners = runtime.block_on(milter::bind(&settings.milter));
         let zone: Zone = super::zone(b"v=spf1 a mx ?all");
         let service = Service {
-            bounces: None,
+            bounces: watch::channel(None).1,
             settings: watch::channel(Arc::new(settings)).1,
             resolver: Arc::new(zone),
             keys: Default::default(),

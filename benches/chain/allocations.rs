@@ -88,7 +88,7 @@ pub fn a_message(corpus: &Corpus, dns: SocketAddrV4) -> (u64, u64) {
         ..DnsSettings::default()
     };
     let service = Service {
-        bounces: None,
+        bounces: watch::channel(None).1,
         settings: watch::channel(Arc::new(settings)).1,
         resolver: Arc::new(LiveResolver::new(&dns).expect("a resolver")),
         keys: Default::default(),

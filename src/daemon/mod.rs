@@ -28,7 +28,6 @@ use crate::milter::{self, PROGRESS, Service, Settings};
 use crate::policy::rules::RuleSet;
 use crate::resolver::LiveResolver;
 use crate::schedule::{Holding, Reporting};
-use crate::send_report::Bounce;
 use crate::site_key::SiteKey;
 use crate::store::{self, Store};
 use crate::time::{Clock, Timestamp};
@@ -41,7 +40,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use telemetry::LogLevelHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
@@ -113,13 +112,16 @@ async fn serve(
     let (reporting, take_reporting) =
         watch::channel(reporting::reporting(&config, &source.host_name));
     let (control, take_control) = watch::channel(Arc::new(config.control.clone()));
+    let (bounces, take_bounces) = watch::channel(None);
     let held = Arc::new(holding(&config, &source.host_name));
     let (holding, take_holding) = watch::channel(held);
     let (stop, stopped) = watch::channel(false);
     let mut receiving = match role {
         Role::All | Role::Milter => {
             let taken = (take_settings, take_control, take_holding);
-            Some(Receiving::start(&config, &settings, taken, &resolver, &stopped).await?)
+            let given = (&settings, &bounces);
+            let taken = (taken, take_bounces);
+            Some(Receiving::start(&config, given, taken, &resolver, &stopped).await?)
         }
         Role::Schedule => None,
     };
@@ -159,6 +161,7 @@ async fn serve(
         settings,
         reporting,
         control,
+        bounces,
         holding,
         level,
     };
@@ -210,8 +213,8 @@ struct Receiving {
 impl Receiving {
     async fn start(
         config: &Config,
-        decided_by: &watch::Sender<Arc<Settings>>,
-        (settings, control, holding): Taken,
+        (decided_by, bounces): (&watch::Sender<Arc<Settings>>, &bounces::Taker),
+        ((settings, control, holding), take_bounces): (Taken, watch::Receiver<bounces::Taken>),
         resolver: &Arc<LiveResolver>,
         stopped: &watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
@@ -221,7 +224,8 @@ impl Receiving {
         let decided = Arc::new(self::settings(config, rules.with(config))?);
         decided_by.send_replace(Arc::clone(&decided));
         let listeners = milter::bind(&config.milter).await?;
-        let service = service(settings, resolver.clone(), &store, bounces::start(config));
+        bounces.send_replace(bounces::start(config));
+        let service = service(settings, resolver.clone(), &store, take_bounces);
         let expiry = tokio::spawn(expire(store.clone()));
         let desk = Arc::new(control::desk(config, &store));
         let keepers = holding::start(holding, &desk, stopped);
@@ -279,7 +283,7 @@ fn service<R: Resolver>(
     settings: watch::Receiver<Arc<Settings>>,
     resolver: Arc<R>,
     store: &Store,
-    bounces: Option<mpsc::Sender<Bounce>>,
+    bounces: watch::Receiver<bounces::Taken>,
 ) -> Arc<Service<R>> {
     Arc::new(Service {
         settings,
@@ -381,6 +385,7 @@ struct Reloading<'a> {
     settings: watch::Sender<Arc<Settings>>,
     reporting: watch::Sender<Option<Arc<Reporting>>>,
     control: watch::Sender<Arc<ControlSettings>>,
+    bounces: bounces::Taker,
     holding: watch::Sender<Arc<Holding>>,
     level: LogLevelHandle,
 }
@@ -436,6 +441,10 @@ impl Reloading<'_> {
         self.control.send_replace(Arc::new(new.control.clone()));
         let held = holding(&new, &self.source.host_name);
         self.holding.send_replace(Arc::new(held));
+        if bounces::differ(&self.current, &new) && !self.bounces.is_closed() {
+            // Whoever took them until now takes what waits for it, and ends.
+            self.bounces.send_replace(bounces::start(&new));
+        }
         self.current = new;
         info!("reloaded: holds from the next message on");
     }

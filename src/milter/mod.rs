@@ -51,7 +51,7 @@ pub struct Service<R> {
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     /// Where bounces of our reports go that pass by; `None`: nobody takes them.
-    pub bounces: Option<mpsc::Sender<Bounce>>,
+    pub bounces: watch::Receiver<Option<mpsc::Sender<Bounce>>>,
     /// How often an MTA that waits for an answer hears that there will be one; [`PROGRESS`] but in tests.
     pub progress: Duration,
 }

@@ -270,7 +270,7 @@ impl<R: Resolver + 'static> Transaction<R> {
     /// A bounce of ours is taken whatever is done with it: before the skips, since it mostly comes from a
     /// smarthost that is trusted.
     fn overhear(&mut self, is_null: bool, fields: &[HeaderField]) -> Option<Overheard> {
-        let bounces = self.service.bounces.clone()?;
+        let bounces = self.service.bounces.borrow().clone()?;
         let recipients = std::mem::take(&mut self.return_paths);
         (is_null && !recipients.is_empty()).then(|| Overheard::begin(bounces, recipients, fields))
     }

@@ -68,7 +68,7 @@ pub async fn start_overhearing<R: Resolver + 'static>(
     let store = Store::open(&store_settings(&directory), Standing.now()).unwrap();
     let (send_settings, take_settings) = watch::channel(Arc::new(settings));
     let service = Service {
-        bounces,
+        bounces: watch::channel(bounces).1,
         settings: take_settings,
         resolver: Arc::new(resolver),
         keys: Default::default(),

@@ -290,14 +290,31 @@ fn a_bounce_from_elsewhere_is_noted_while_it_passes(mta: Kind) {
     let file = keys.path().join("site.key");
     fs::write(&file, SiteKey::text(&[7; 32])).expect("our own directory");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("ours");
-    let house = House::open(&Plan {
-        alignd: &[
-            ("identity.report_domain", "\"receiver.example\""),
-            ("identity.site_key", &format!("{file:?}")),
-        ],
-        mc: "define(`ALIAS_FILE', `/mnt/home/aliases')dnl",
-        ..Plan::of(mta)
-    });
+    let file = format!("{file:?}");
+    let ours = [
+        ("identity.report_domain", "\"receiver.example\""),
+        ("identity.site_key", file.as_str()),
+    ];
+    for from_the_start in [true, false] {
+        let house = House::open(&Plan {
+            alignd: if from_the_start { &ours } else { &[] },
+            mc: "define(`ALIAS_FILE', `/mnt/home/aliases')dnl",
+            ..Plan::of(mta)
+        });
+        if !from_the_start {
+            for (key, value) in ours {
+                house.alignd.set(key, value);
+            }
+            house.alignd.reload();
+            wait::until("the new settings to hold", || {
+                house.alignd.log().contains("reloaded").then_some(())
+            });
+        }
+        bounces_are_noted(&house, mta);
+    }
+}
+
+fn bounces_are_noted(house: &House, mta: Kind) {
     if mta == Kind::Sendmail {
         aliases(&*house.mta, "bounce: reader\n");
     }

@@ -153,7 +153,7 @@ impl Alignd {
     }
 
     /// What it logged so far.
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
 
