@@ -11,7 +11,7 @@ use crate::store::row::Row;
 use crate::store::{CameBack, Skip, SkipReason, TakenBack};
 use crate::time::{Timestamp, UtcDay};
 use crate::verdict::VerdictId;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -192,7 +192,7 @@ impl Queue {
     }
 
     /// Waits until there is something to do, and takes it: at most `MAX_GROUP` verdicts, everything
-    /// else whole.
+    /// else whole but for what is known already of verdicts that are left.
     pub fn take(&self) -> Batch {
         let mut waiting = self.lock();
         loop {
@@ -274,9 +274,18 @@ impl Waiting {
         self.riding_since = None;
         let group = self.recordings.len().min(MAX_GROUP);
         let changing = self.changing.len().min(CHANGING_AT_ONCE);
+        let recordings: Vec<Recording> = self.recordings.drain(..group).collect();
+        let confirmations = std::mem::take(&mut self.confirmations);
+        // Of those that are not written yet nothing could be confirmed.
+        let left = self.recordings.iter().map(|waiting| waiting.row.verdict.id);
+        let left: HashSet<VerdictId> = left.collect();
+        let (later, confirmations) = confirmations
+            .into_iter()
+            .partition(|(id, _)| left.contains(id));
+        self.confirmations = later;
         Batch {
-            recordings: self.recordings.drain(..group).collect(),
-            confirmations: std::mem::take(&mut self.confirmations),
+            recordings,
+            confirmations,
             skips: std::mem::take(&mut self.skips),
             changing: self.changing.drain(..changing).collect(),
             returning: std::mem::take(&mut self.returning),

@@ -5,6 +5,7 @@ use alignd::domain::DomainName;
 use alignd::outcome::{Outcome, OutcomeSource, OutcomeState};
 use alignd::store::{Reader, Skip, SkipReason, Store};
 use alignd::verdict::VerdictId;
+use futures_util::FutureExt;
 use std::sync::Arc;
 
 fn words(outcomes: &[Outcome]) -> String {
@@ -106,6 +107,28 @@ async fn sequence_numbers_are_never_used_twice() {
         .unwrap();
     store.close().await;
     assert_eq!(number(directory.path(), "SELECT min(seq) FROM outcome"), 11);
+}
+
+/// As when the MTA hangs up while verdicts wait for the disk: what is known then comes before them, and
+/// never after a group that they are not in.
+#[tokio::test]
+async fn a_confirmation_waits_for_its_verdict() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&settings(directory.path()), NOW).unwrap();
+    let reader = Reader::open(directory.path()).unwrap();
+    let verdicts: Vec<_> = (0..3_000)
+        .map(|nth| plain_verdict("a.example", NOW, nth))
+        .collect();
+    for verdict in &verdicts {
+        let recorded = store.record(Arc::new(verdict.clone())).now_or_never();
+        assert!(recorded.is_none_or(|recorded| recorded.is_ok()));
+        store.confirm(
+            verdict.id,
+            outcome(OutcomeState::Unknown, OutcomeSource::Reply),
+        );
+    }
+    store.close().await;
+    assert_eq!(reader.stats().unwrap().answering, 0);
 }
 
 #[tokio::test]

@@ -207,7 +207,9 @@ impl Writer {
                         // Whoever waited may have gone.
                         _ = recording.done.send(Ok(()));
                     }
-                    riders = Riders::default();
+                    if recordings.is_empty() {
+                        riders = Riders::default();
+                    }
                     report_refused(&refused);
                     self.note_success();
                 }
@@ -246,7 +248,8 @@ impl Writer {
         }
     }
 
-    /// Writes as many verdicts as the time allows, and the riders, in one transaction.
+    /// Writes as many verdicts as the time allows in one transaction, and with the last of them the riders: what
+    /// they confirm may be among the others.
     fn commit_group(
         &mut self,
         recordings: &[Recording],
@@ -280,7 +283,10 @@ impl Writer {
             }
         }
         uses.write(&transaction)?;
-        let refused = riders.write(&transaction, &mut self.dictionaries, &mut self.pairs)?;
+        let refused = match written == recordings.len() {
+            true => riders.write(&transaction, &mut self.dictionaries, &mut self.pairs)?,
+            false => Refused::new(),
+        };
         transaction.commit()?;
         Ok((written, refused))
     }
