@@ -56,7 +56,12 @@ async fn finish_interrupted(desk: Arc<Desk<Helper>>, mut stopped: watch::Receive
             _ = minute.tick() => {}
             _ = stopped.wait_for(|stop| *stop) => return,
         }
-        if let Err(problem) = desk.quarantine.resume().await {
+        // The helper may be silent for long; what is interrupted once more is finished after the next start.
+        let resumed = tokio::select! {
+            resumed = desk.quarantine.resume() => resumed,
+            _ = stopped.wait_for(|stop| *stop) => return,
+        };
+        if let Err(problem) = resumed {
             warn!(%problem, "what was interrupted in the hold queue can't be looked for");
         }
     }

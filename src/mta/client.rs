@@ -151,6 +151,13 @@ impl Helper {
         format!("alignd mta-helper at {socket} said nothing for {seconds} s")
     }
 
+    fn ended(&self) -> HelperError {
+        let socket = self.socket.display();
+        HelperError::Unreachable(format!(
+            "quarantine.helper_socket: alignd mta-helper at {socket} ended amid its answer; its log says why: journalctl -u 'alignd-mta-helper*'"
+        ))
+    }
+
     fn nonsense(&self) -> HelperError {
         let socket = self.socket.display();
         HelperError::Unreachable(format!(
@@ -171,7 +178,14 @@ impl Answers<'_> {
         let mut bounded = (&mut self.stream).take(MAX_ANSWER);
         let read = timeout(PATIENCE, bounded.read_until(b'\n', &mut line)).await;
         match read {
-            Ok(Ok(_)) => serde_json::from_slice(&line).map_err(|_| self.nonsense()),
+            Ok(Ok(0)) => Err(self.helper.ended()),
+            Ok(Ok(_)) => serde_json::from_slice(&line).map_err(|_| {
+                let is_whole = line.ends_with(b"\n") || line.len() as u64 >= MAX_ANSWER;
+                match is_whole {
+                    true => self.nonsense(),
+                    false => self.helper.ended(),
+                }
+            }),
             Ok(Err(error)) => Err(self.helper.unreachable(&error)),
             Err(_) => Err(HelperError::Busy(self.helper.silent())),
         }
@@ -216,3 +230,36 @@ impl std::error::Error for HelperError {}
 
 /// How long each answer may take: longer than the helper gives a command of the MTA's.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::UnixListener;
+
+    /// What the helper says before it ends, and what is told of it.
+    #[tokio::test]
+    async fn a_helper_that_ends_is_not_taken_for_another_version() {
+        for (answer, expected) in [
+            ("", "ended amid its answer"),
+            ("{\"found\":[", "ended amid its answer"),
+            ("hello\n", "is no alignd mta-helper of this version"),
+        ] {
+            let home = tempfile::tempdir().unwrap();
+            let socket = home.path().join("helper.sock");
+            let listener = UnixListener::bind(&socket).unwrap();
+            let helper = Helper::new(&socket);
+            let ends = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = [0; 1_024];
+                assert!(stream.read(&mut asked).await.unwrap() > 0);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            };
+            let id = QueueId::parse("4jXW5m5GBtz1Stg").unwrap();
+            let ids = [id];
+            let (found, ()) = tokio::join!(helper.find(&ids), ends);
+            let told = found.unwrap_err().to_string();
+            assert!(told.contains(expected), "{answer}: {told}");
+        }
+    }
+}
