@@ -87,7 +87,7 @@ fn a_few_messages_more_belong_to_the_report_that_was_built() {
     let day = yesterday();
     let place = filled(day, true);
     let settings = fs::read_to_string(place.path("alignd.toml")).expect("settings");
-    let settings = settings + "min_messages = 2\n";
+    let settings = settings + "min_messages = 2\nsettle = \"0s\"\nsend_window = \"00:00-24:00\"\n";
     fs::write(place.path("alignd.toml"), settings).expect("written");
     assert_eq!(place.run(&["report", "build"]).code, 0);
     let few = |messages: u32, why: &str| {
@@ -107,6 +107,13 @@ fn a_few_messages_more_belong_to_the_report_that_was_built() {
     let expected = [("a.example", "reported"), ("b.example", "few")]
         .map(|(d, c)| (d.to_owned(), c.to_owned()));
     assert_eq!(comes_to(&place), expected);
+    // The daemon waits with them until the window opens again.
+    let due = place.run(&["report", "due", "--format", "json"]).json();
+    let waits_for = due[0]["waits_for"].as_str().unwrap_or_default();
+    assert!(
+        waits_for.starts_with("late verdicts: reported in the next send window, from "),
+        "{waits_for}"
+    );
     let built = place.run(&["report", "build", "--format", "json"]).json();
     assert_eq!(
         (&built[0]["reports"], &built[0]["dropped"]),

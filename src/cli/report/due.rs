@@ -6,7 +6,7 @@ use crate::cli::output::{Cell, Format, Listing, Screen, Tone};
 use crate::cli::{Exit, Failure, Outcome, now, settings, stored};
 use crate::config::Config;
 use crate::report::period::Readiness;
-use crate::store::{Reader, Reports};
+use crate::store::{Reader, ReportFilter, Reports};
 use crate::time::{Timestamp, UtcDay};
 use clap::Args;
 use std::collections::BTreeSet;
@@ -36,7 +36,8 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     for day in days(&reader, reports.as_ref(), now)? {
         let pending = reader.pending(day, &covered(reports.as_ref(), day)?)?;
         if !pending.domains.is_empty() {
-            rows.push(row(&config, day, pending.domains.len(), now));
+            let built = last_built(reports.as_ref(), day)?;
+            rows.push(row(&config, day, (pending.domains.len(), built), now));
         }
     }
     let exit = if rows.is_empty() { Exit::No } else { Exit::Ok };
@@ -78,12 +79,38 @@ pub(in crate::cli) fn days(
     Ok(days)
 }
 
-fn row(config: &Config, day: UtcDay, domains: usize, now: Timestamp) -> Vec<Cell> {
+/// When the newest report about a day was built.
+fn last_built(reports: Option<&Reports>, day: UtcDay) -> Result<Option<Timestamp>, Failure> {
+    let Some(reports) = reports else {
+        return Ok(None);
+    };
+    let newest = reports.list(&ReportFilter {
+        day: Some(day),
+        limit: Some(1),
+        ..ReportFilter::default()
+    })?;
+    Ok(newest.first().map(|report| report.built))
+}
+
+fn row(
+    config: &Config,
+    day: UtcDay,
+    (domains, built): (usize, Option<Timestamp>),
+    now: Timestamp,
+) -> Vec<Cell> {
     let schedule = &config.report.schedule;
     let readiness = schedule.readiness(day, now);
     let due = schedule.due(day);
     let (waits_for, tone) = match (config.report.enabled, readiness) {
         (false, _) => ("report.enabled = true".to_owned(), Tone::Quiet),
+        // What comes late makes one supplement, not one at every turn.
+        (true, Readiness::Ready { window })
+            if built.is_some_and(|built| window.contains(built)) =>
+        {
+            let next = schedule.opening(window.end).begin;
+            let text = format!("late verdicts: reported in the next send window, from {next}");
+            (text, Tone::Plain)
+        }
         (true, Readiness::Ready { .. }) => (readiness.to_string(), Tone::Good),
         (
             true,
