@@ -88,7 +88,6 @@ pub async fn tell(
                 let changed = changed.into_iter().next().unwrap_or(Changed::Unchanged);
                 return Ok(Told { verdict, changed });
             }
-            // A later milter may be faster than the MTA is in taking our answer.
             Err(ChangeError::Illegal { illegal, .. }) => {
                 // A later milter may be faster than the MTA is in taking our answer.
                 if illegal.from != OutcomeState::Answering || patience == 0 {

@@ -40,7 +40,7 @@ impl Caller {
         })
     }
 
-    /// The same caller asking for another person; only root's word counts for that.
+    /// The same caller asking for another person; only root's word, and that of alignd's own user, counts for that.
     pub fn on_behalf_of(self, person: Option<&str>) -> Self {
         let person = person.filter(|_| self.rank == Rank::Operator);
         let Some(person) = person.filter(|person| is_user_name(person)) else {

@@ -45,9 +45,19 @@ fn converse(stream: &mut UnixStream, question: &str) -> io::Result<Vec<u8>> {
     // A daemon that refuses us may have closed before it took the question: its answer is there.
     let sent = stream.write_all(question.as_bytes());
     let mut answer = Vec::new();
-    BufReader::new(stream)
+    let read = BufReader::new(stream)
         .take(MAX_ANSWER)
-        .read_until(b'\n', &mut answer)?;
+        .read_until(b'\n', &mut answer);
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!(
+                "no answer for {} s; what was asked for may still be done: look, then ask again",
+                WAIT.as_secs()
+            ),
+        ),
+        _ => error,
+    })?;
     if answer.pop() == Some(b'\n') {
         return Ok(answer);
     }
@@ -71,6 +81,6 @@ fn failed(socket: &Path, error: &io::Error) -> Unanswered {
 }
 
 const SEND: Duration = Duration::from_secs(10);
-/// Longer than anything that is asked for takes.
+/// For an answer: longer than the MTA's helper may be silent for once.
 const WAIT: Duration = Duration::from_secs(180);
 const MAX_ANSWER: u64 = 64 << 20;

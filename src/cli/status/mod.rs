@@ -143,9 +143,10 @@ fn store(
         0 => String::new(),
         free => format!(", {} of it free again", octets(free)),
     };
+    let plural = if verdicts == 1 { "" } else { "s" };
     page.item(
         "size",
-        &format!("{verdicts} verdicts, {}{free}", octets(file_bytes)),
+        &format!("{verdicts} verdict{plural}, {}{free}", octets(file_bytes)),
     )?;
     if let (Some(oldest), Some(newest)) = (oldest, newest) {
         let keep = write_duration(config.store.keep_messages);
