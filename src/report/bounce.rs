@@ -16,16 +16,18 @@ pub struct Claim {
     seal: [u8; SEAL_OCTETS],
 }
 
-/// `bounce+ENTRY-SEAL@report_domain`; `None` only where the domain is too long for any address.
+/// `bounce+ENTRY-SEAL@report_domain`; `None` only where the domain is too long for any address. `report`: its
+/// unique-id (RFC 9990 §3.5.2).
 pub fn return_path(
     entry: i64,
+    report: &str,
     recipient: &PlainAddress,
     report_domain: &DomainName,
     key: &SiteKey,
 ) -> Option<PlainAddress> {
     let seal = key.seal(
         Purpose::ReturnPath,
-        &parts(&entry.to_string(), recipient, report_domain),
+        &parts(&entry.to_string(), report, recipient, report_domain),
     );
     let seal = seal_text(&seal);
     PlainAddress::new(&format!("{BOUNCE}+{entry}-{seal}"), report_domain.clone())
@@ -51,33 +53,38 @@ impl Claim {
         })
     }
 
-    /// Whether we made it, for a mail to this recipient.
+    /// Whether we made it, for a mail with the report of this unique-id to this recipient.
     pub fn is_ours(
         &self,
+        report: &str,
         recipient: &PlainAddress,
         report_domain: &DomainName,
         key: &SiteKey,
     ) -> bool {
         let entry = self.entry.to_string();
-        let parts = parts(&entry, recipient, report_domain);
+        let parts = parts(&entry, report, recipient, report_domain);
         key.is_sealed(&self.seal, Purpose::ReturnPath, &parts)
     }
 }
 
-/// What is sealed. With the recipient in it, the number of another host's outbox opens nothing here.
+/// What is sealed. With the report in it, which no other store has, the number of another host's outbox opens
+/// nothing here, were it for the same recipient.
 fn parts<'a>(
     entry: &'a str,
+    report: &'a str,
     recipient: &'a PlainAddress,
     report_domain: &'a DomainName,
-) -> [&'a str; 4] {
+) -> [&'a str; 5] {
     let (local_part, domain) = (recipient.local_part(), recipient.domain().as_str());
-    [entry, local_part, domain, report_domain.as_str()]
+    [entry, report, local_part, domain, report_domain.as_str()]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const REPORT: &str = "236e2ad4fdd6082cd413f3dbed8780f9";
 
     fn plain(text: &str) -> PlainAddress {
         PlainAddress::parse(text).unwrap()
@@ -88,7 +95,7 @@ mod tests {
         let key = SiteKey::new(&[7; 32]);
         let ours = DomainName::parse("reports.example").unwrap();
         let to = plain("Dmarc+x@b.example");
-        let path = return_path(i64::MAX, &to, &ours, &key).unwrap();
+        let path = return_path(i64::MAX, REPORT, &to, &ours, &key).unwrap();
         let text = path.to_string();
         assert!(path.local_part().len() <= 64, "{text}");
         let (_, token) = path.local_part().split_once('+').unwrap();
@@ -128,10 +135,13 @@ mod tests {
             let domain = DomainName::parse(domain).unwrap();
             let claim = Claim::read(recipient).unwrap();
             assert_eq!(
-                claim.is_ours(of, &domain, key),
+                claim.is_ours(REPORT, of, &domain, key),
                 expected,
                 "{recipient} {of}"
             );
+            // The same entry of another host's outbox, to the same recipient.
+            let theirs = "d41d8cd98f00b204e9800998ecf8427e";
+            assert!(!claim.is_ours(theirs, of, &domain, key), "{recipient}");
         }
     }
 

@@ -93,9 +93,15 @@ fn known(
     report_domain: &DomainName,
     key: &SiteKey,
 ) -> Result<Option<PlainAddress>, ReportsError> {
-    let entry = reports.outbox_entry(claim.entry)?;
-    let address = entry.and_then(|entry| PlainAddress::parse(&entry.address?));
-    Ok(address.filter(|address| claim.is_ours(address, report_domain, key)))
+    let Some(entry) = reports.outbox_entry(claim.entry)? else {
+        return Ok(None);
+    };
+    let Some(report) = reports.find(entry.report)? else {
+        return Ok(None);
+    };
+    let address = entry.address.as_deref().and_then(PlainAddress::parse);
+    let unique = &report.head.id.unique;
+    Ok(address.filter(|address| claim.is_ours(unique, address, report_domain, key)))
 }
 
 /// Octets of a bounce that are kept: all that it says stands before the mail that it returns.

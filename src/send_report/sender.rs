@@ -322,7 +322,8 @@ impl<R: Resolver + 'static> Sender<R> {
             Err(fate) => return Ok(*fate),
         };
         let domain = &self.settings.report_domain;
-        let Some(from) = return_path(entry.number, &recipient, domain, &self.key) else {
+        let unique = &report.head.id.unique;
+        let Some(from) = return_path(entry.number, unique, &recipient, domain, &self.key) else {
             let answer = "identity.report_domain is too long for an address".to_owned();
             return Ok(Fate::of(self.deferred(entry, answer, now)));
         };

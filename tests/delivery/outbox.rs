@@ -152,7 +152,9 @@ async fn each_destination_gets_its_own_mail() {
         );
         let claim = Claim::read(&mail.from).expect("a return path of ours");
         let to = PlainAddress::parse(to).expect("an address");
-        assert!(claim.is_ours(&to, &domain("reports.example"), &key()));
+        let kept = desk.reports.find(report).expect("readable");
+        let unique = kept.expect("a report").head.id.unique;
+        assert!(claim.is_ours(&unique, &to, &domain("reports.example"), &key()));
     }
     assert_eq!(desk.entry(report), "sent 250 2.0.0 taken");
     desk.clock.forward(10 * HOUR);

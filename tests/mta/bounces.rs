@@ -366,6 +366,9 @@ fn sent(reports: &Reports, policy_domain: &str) -> (ReportNumber, String) {
     assert!(recorded.expect("recorded"));
     let recipient = PlainAddress::parse("dmarc@dead.example").expect("an address");
     let key = SiteKey::new(&[7; 32]);
-    let path = return_path(entry.number, &recipient, &domain("receiver.example"), &key);
+    let kept = reports.find(report).expect("readable");
+    let unique = kept.expect("a report").head.id.unique;
+    let ours = domain("receiver.example");
+    let path = return_path(entry.number, &unique, &recipient, &ours, &key);
     (report, path.expect("short enough").to_string())
 }
