@@ -113,11 +113,23 @@ pub struct Builder<'a, D> {
     pub clock: &'a dyn Clock,
 }
 
-/// Looks through the outcomes that came since the last look, for days that have something to report.
-/// When this is the first look ever, days more than a week before `today` are left alone.
+/// Looks through the outcomes that came since the last look, for days that have something to report, and notes them.
 pub fn look(reader: &Reader, reports: &Reports, today: UtcDay) -> Result<(), BuildError> {
-    let up_to = reader.last_outcome()?;
     let looked_to = reports.looked_to()?;
+    days_since(reader, looked_to, today, |days, until| {
+        Ok(reports.note_days(days, until)?)
+    })
+}
+
+/// Hands over the days of the outcomes that came after `looked_to`, some outcomes at a time, each with the last number
+/// that was looked at. When there was no look before, days more than a week before `today` are left alone.
+pub fn days_since(
+    reader: &Reader,
+    looked_to: Option<i64>,
+    today: UtcDay,
+    mut found: impl FnMut(&[(UtcDay, i64)], i64) -> Result<(), BuildError>,
+) -> Result<(), BuildError> {
+    let up_to = reader.last_outcome()?;
     let since = today.number().saturating_sub(FIRST_DAYS);
     // Above the last number: the outcomes begin anew, alignd.db is another one.
     let mut after = looked_to.filter(|looked| *looked <= up_to).unwrap_or(0);
@@ -125,7 +137,7 @@ pub fn look(reader: &Reader, reports: &Reports, today: UtcDay) -> Result<(), Bui
         let until = after.saturating_add(LOOK).min(up_to);
         let mut days = reader.days_between(after, until)?;
         days.retain(|(day, _)| looked_to.is_some() || day.number() >= since);
-        reports.note_days(&days, until)?;
+        found(&days, until)?;
         after = until;
     }
     Ok(())
@@ -418,14 +430,15 @@ const BATCH: usize = 200;
 /// Their messages: a batch must end long before its leases do.
 const BATCH_MESSAGES: u64 = 100_000;
 
-/// Octets kept in one transaction: some 40 small reports, whose pages are written in a millisecond.
+/// Octets kept in one transaction: some 40 small reports, so that writing their pages takes the processor for a short
+/// time only.
 const BATCH_OCTETS: usize = 48 << 10;
 
 /// Outcomes looked at in one read.
-pub const LOOK: i64 = 100_000;
+const LOOK: i64 = 100_000;
 
 /// Days before the first look that are reported: a week-old report is still of use.
-pub const FIRST_DAYS: i32 = 7;
+const FIRST_DAYS: i32 = 7;
 
 impl From<ReadError> for BuildError {
     fn from(error: ReadError) -> Self {

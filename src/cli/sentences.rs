@@ -274,6 +274,18 @@ pub fn outcome(outcome: &Outcome) -> String {
     text
 }
 
+/// Why a domain's day gets no report, or got none.
+pub(super) fn no_report(came_to: CameTo) -> &'static str {
+    match came_to {
+        CameTo::Reported => "there is one",
+        CameTo::Nothing => "none of its mail may be reported (report.include)",
+        CameTo::IncludedOnly => "reports and bounces alone cause no report",
+        CameTo::Few => "fewer messages than report.min_messages",
+        CameTo::Skipped => "report.skip_domains or report.only_domains leaves it out",
+        CameTo::NoDestination => "its record names no address that a report could be mailed to",
+    }
+}
+
 /// Which report counts a message, or why none does.
 pub(super) fn report(traced: &Traced) -> String {
     match traced {

@@ -118,9 +118,8 @@ async fn serve(
     let (stop, stopped) = watch::channel(false);
     let mut receiving = match role {
         Role::All | Role::Milter => {
-            let taken = (take_settings, take_control, take_holding);
             let given = (&settings, &bounces);
-            let taken = (taken, take_bounces);
+            let taken = (take_settings, take_control, take_holding, take_bounces);
             Some(Receiving::start(&config, given, taken, &resolver, &stopped).await?)
         }
         Role::Schedule => None,
@@ -161,7 +160,7 @@ async fn serve(
         settings,
         reporting,
         control,
-        bounces,
+        bounces: receiving.is_some().then_some(bounces),
         holding,
         level,
     };
@@ -195,6 +194,7 @@ type Taken = (
     watch::Receiver<Arc<Settings>>,
     watch::Receiver<Arc<ControlSettings>>,
     watch::Receiver<Arc<Holding>>,
+    watch::Receiver<bounces::Taken>,
 );
 
 /// The milter with its store, while it runs.
@@ -214,7 +214,7 @@ impl Receiving {
     async fn start(
         config: &Config,
         (decided_by, bounces): (&watch::Sender<Arc<Settings>>, &bounces::Taker),
-        ((settings, control, holding), take_bounces): (Taken, watch::Receiver<bounces::Taken>),
+        (settings, control, holding, take_bounces): Taken,
         resolver: &Arc<LiveResolver>,
         stopped: &watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
@@ -385,7 +385,8 @@ struct Reloading<'a> {
     settings: watch::Sender<Arc<Settings>>,
     reporting: watch::Sender<Option<Arc<Reporting>>>,
     control: watch::Sender<Arc<ControlSettings>>,
-    bounces: bounces::Taker,
+    /// `None`: no mail passes here.
+    bounces: Option<bounces::Taker>,
     holding: watch::Sender<Arc<Holding>>,
     level: LogLevelHandle,
 }
@@ -441,9 +442,11 @@ impl Reloading<'_> {
         self.control.send_replace(Arc::new(new.control.clone()));
         let held = holding(&new, &self.source.host_name);
         self.holding.send_replace(Arc::new(held));
-        if bounces::differ(&self.current, &new) && !self.bounces.is_closed() {
+        if let Some(bounces) = &self.bounces
+            && bounces::differ(&self.current, &new)
+        {
             // Whoever took them until now takes what waits for it, and ends.
-            self.bounces.send_replace(bounces::start(&new));
+            bounces.send_replace(bounces::start(&new));
         }
         self.current = new;
         info!("reloaded: holds from the next message on");

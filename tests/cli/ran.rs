@@ -61,6 +61,17 @@ impl Place {
         place
     }
 
+    /// The names of the files in a directory of it, the shortest first.
+    pub fn names(&self, directory: &str) -> Vec<String> {
+        let files = std::fs::read_dir(self.path(directory)).expect("lists");
+        let names = files.map(|file| file.expect("a file").file_name());
+        let mut names: Vec<String> = names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        names.sort_by_key(String::len);
+        names
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }

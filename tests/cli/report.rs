@@ -105,7 +105,7 @@ fn preview_prints_what_a_domain_will_learn_and_leaves_no_trace() {
     }
     assert!(!place.path("store/reports.db").exists());
     let ran = of("c.example");
-    let said = format!("alignd: c.example on {day}: no mail of that day is new\n");
+    let said = format!("alignd: no report about c.example on {day}: no mail of that day is new\n");
     assert_eq!(
         (ran.code, ran.out.as_str(), ran.err.as_str()),
         (1, "", said.as_str())
@@ -207,15 +207,7 @@ fn what_was_built_is_listed_shown_exported_and_sent_again() {
     for says in ["2 written, 0 were there\n", "0 written, 2 were there\n"] {
         assert_eq!(place.run(&["report", "export", "{}/out"]).out, says);
     }
-    let files = std::fs::read_dir(place.path("out")).expect("lists");
-    let names: Vec<String> = files
-        .map(|file| {
-            file.expect("a file")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
+    let names = place.names("out");
     assert!(
         names.iter().all(|name| name.ends_with(".xml.gz")),
         "{names:?}"

@@ -35,10 +35,11 @@ Examples:
   alignd report build --dry-run                which domains would be told how much
   alignd report build --day 2026-11-21         build them now, into the outbox
 
-The dry run asks nothing of DNS: rua is what the last record seen that day says; whether other hosts named
-there agree is asked when the report is built. What is built is not sent yet: that is done in the send window. Building again builds only what came in
-since. Run it as the user that alignd runs as: it writes into the store.
-Exit codes: 0 built or listed, 1 there was nothing to build, 4 what is stored about a domain is damaged.";
+The dry run asks nothing of DNS: rua is what the last record seen that day says; whether other hosts
+named there agree is asked when the report is built. What is built is not sent yet: that is done in the
+send window. Building again builds only what came in since. Run it as the user that alignd runs as: it
+writes into the store. Exit codes: 0 built or listed, 1 there was nothing to build, 4 what is stored
+about a domain is damaged.";
 
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let config = settings(file)?.config;

@@ -1,7 +1,7 @@
 //! `alignd report due`: days with something to report, when they are due, and why not yet.
 
 use super::{covered, reports};
-use crate::build_report::{FIRST_DAYS, LOOK};
+use crate::build_report::days_since;
 use crate::cli::output::{Cell, Format, Listing, Screen, Tone};
 use crate::cli::{Exit, Failure, Outcome, now, settings, stored};
 use crate::config::Config;
@@ -24,8 +24,9 @@ Examples:
   alignd report due                               which days, when, and why not yet
   alignd report due --format json | jq .waits_for
 
-domains have mail that no report counts yet; not all of them ask for one. A day is a UTC day. It is due at the first moment after its end and report.settle at which the send
-window is open; days that were missed are built first. Exit codes: 0 something waits, 1 nothing does.";
+A day is a UTC day. It is due at the first moment after its end and report.settle at which the send
+window is open; days that were missed are built first. domains: those with mail that no report counts
+yet; not all of them ask for one. Exit codes: 0 something waits, 1 nothing does.";
 
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let config = settings(file)?.config;
@@ -36,7 +37,11 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     for day in days(&reader, reports.as_ref(), now)? {
         let pending = reader.pending(day, &covered(reports.as_ref(), day)?)?;
         if !pending.domains.is_empty() {
-            let built = last_built(reports.as_ref(), day)?;
+            let late = pending.domains.iter().all(|domain| domain.after > 0);
+            let built = match late {
+                true => last_built(reports.as_ref(), day)?,
+                false => None,
+            };
             rows.push(row(&config, day, (pending.domains.len(), built), now));
         }
     }
@@ -67,19 +72,14 @@ pub(in crate::cli) fn days(
         None => (Vec::new(), None),
     };
     let mut days: BTreeSet<UtcDay> = known.into_iter().map(|(day, _)| day).collect();
-    let first = now.day().number().saturating_sub(FIRST_DAYS);
-    let (mut after, last) = (looked_to.unwrap_or(0), reader.last_outcome()?);
-    while after < last {
-        let until = after.saturating_add(LOOK).min(last);
-        let since = reader.days_between(after, until)?;
-        let since = since.into_iter().map(|(day, _)| day);
-        days.extend(since.filter(|day| looked_to.is_some() || day.number() >= first));
-        after = until;
-    }
+    days_since(reader, looked_to, now.day(), |since, _| {
+        days.extend(since.iter().map(|(day, _)| *day));
+        Ok(())
+    })?;
     Ok(days)
 }
 
-/// When the newest report about a day was built.
+/// When the newest report about a day was built, all of which was dealt with once.
 fn last_built(reports: Option<&Reports>, day: UtcDay) -> Result<Option<Timestamp>, Failure> {
     let Some(reports) = reports else {
         return Ok(None);

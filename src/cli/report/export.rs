@@ -30,7 +30,8 @@ Examples:
   alignd report export /tmp/reports --day 2026-11-21    RECEIVER!DOMAIN!BEGIN!END!ID.xml.gz each
 
 A name longer than 255 octets is cut to BEGIN!END!ID.xml.gz. Files that are there already are left as
-they are: a report never changes. Exit codes: 0 there are some, 1 there are none, 2 some could not be written.";
+they are: a report never changes.
+Exit codes: 0 there are some, 1 there are none, 2 some could not be written.";
 
 pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let config = settings(file)?.config;
@@ -63,7 +64,8 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
         0 if written + there == 0 => Ok(Exit::No),
         0 => Ok(Exit::Ok),
         _ => Err(Failure::Usage(format!(
-            "{failed} reports were not written to {}: mend what is said above, and export again",
+            "{failed} of {} reports were not written to {}: mend what is said above, and export again",
+            written + there + failed,
             arguments.directory.display()
         ))),
     }

@@ -2,9 +2,9 @@
 
 use super::{day, kept};
 use crate::cli::output::{Cell, Format, Listing, Screen, Tone};
-use crate::cli::{Exit, Failure, Outcome, settings};
+use crate::cli::{Exit, Failure, Outcome, sentences, settings};
 use crate::domain::DomainName;
-use crate::store::{CameTo, Covered, OutboxEntry, OutboxState, ReportFilter, Reports, Unconfirmed};
+use crate::store::{CameTo, Covered, OutboxEntry, OutboxState, ReportFilter, Reports};
 use crate::time::UtcDay;
 use clap::Args;
 use std::path::Path;
@@ -115,35 +115,18 @@ fn list_not_reported(arguments: &Arguments, reports: &Reports) -> Outcome {
 }
 
 fn why(reports: &Reports, covered: &Covered) -> Result<String, Failure> {
-    let refused = match covered.came_to {
-        CameTo::NoDestination => reports.unconfirmed_of(&covered.policy_domain)?,
-        CameTo::Reported
-        | CameTo::Nothing
-        | CameTo::IncludedOnly
-        | CameTo::Few
-        | CameTo::Skipped => Vec::new(),
-    };
-    if !refused.is_empty() {
+    if covered.came_to == CameTo::NoDestination {
+        let refused = reports.unconfirmed_of(&covered.policy_domain)?;
         let refused = refused.iter().map(|one| {
-            let Unconfirmed {
-                uri,
-                reason,
-                next_check,
-                ..
-            } = one;
-            format!("{uri}: {reason}, asked again from {next_check} on")
+            let (uri, reason, next) = (&one.uri, &one.reason, one.next_check);
+            format!("{uri}: {reason}, asked again from {next} on")
         });
-        return Ok(refused.collect::<Vec<_>>().join("; "));
+        let refused: Vec<String> = refused.collect();
+        if !refused.is_empty() {
+            return Ok(refused.join("; "));
+        }
     }
-    Ok(match covered.came_to {
-        CameTo::Reported => "a report was built",
-        CameTo::Nothing => "report.include takes in none of its mail",
-        CameTo::IncludedOnly => "reports and bounces alone cause no report",
-        CameTo::Few => "fewer messages than report.min_messages",
-        CameTo::Skipped => "report.skip_domains or report.only_domains leaves it out",
-        CameTo::NoDestination => "its record named no address that a report could be mailed to",
-    }
-    .to_owned())
+    Ok(sentences::no_report(covered.came_to).to_owned())
 }
 
 fn count(outbox: &[OutboxEntry], is_it: impl Fn(OutboxState) -> bool) -> usize {

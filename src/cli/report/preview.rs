@@ -2,7 +2,7 @@
 
 use super::{build_settings, reports};
 use crate::build_report::{BuildError, preview};
-use crate::cli::{Exit, Outcome, now, settings, stored};
+use crate::cli::{Exit, Outcome, now, sentences, settings, stored};
 use crate::config::Config;
 use crate::domain::DomainName;
 use crate::store::CameTo;
@@ -50,15 +50,12 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> Outcome {
     let reason = match planned.map(|planned| planned.came_to) {
         Some(CameTo::Reported) => return Ok(Exit::Ok),
         None => "no mail of that day is new",
-        Some(CameTo::Nothing) => "none of its mail may be reported (report.include)",
-        Some(CameTo::IncludedOnly) => {
-            "it would not be sent: reports and bounces alone cause no report"
-        }
-        Some(CameTo::Few) => "it would not be sent: fewer than report.min_messages",
-        Some(CameTo::Skipped) => "it would not be sent: report.skip_domains or report.only_domains",
-        Some(CameTo::NoDestination) => "it would not be sent: nobody asks for it",
+        Some(dropped) => sentences::no_report(dropped),
     };
-    eprintln!("alignd: {} on {day}: {reason}", arguments.domain);
+    eprintln!(
+        "alignd: no report about {} on {day}: {reason}",
+        arguments.domain
+    );
     Ok(Exit::No)
 }
 

@@ -406,7 +406,7 @@ const MOST_ENTRIES: usize = 250_000;
 /// Contents of a dictionary known by heart.
 const MOST_KNOWN: usize = 50_000;
 
-/// Outcomes gone through in one read.
+/// Outcomes gone through in one read, before others have their turn.
 const PAGE: usize = 256;
 
 /// So far apart, two messages of a page are looked up with what is between them.
