@@ -38,6 +38,8 @@ pub(in crate::store) struct Writer {
     exceptions: watch::Sender<u64>,
     /// Checkpoint when the log has this many pages.
     checkpoint_at: i64,
+    /// Verdicts and batches since the last look at the log.
+    unlooked: usize,
     /// The last commit failed: said once.
     in_trouble: bool,
     /// Held as long as the connection.
@@ -54,6 +56,9 @@ struct Riders {
 /// Pages in the log before they are moved into the database, which takes as long as several groups: seldom, and
 /// the same page then stands in the log many times but is moved once.
 const CHECKPOINT_PAGES: i64 = 4_000;
+
+/// Verdicts and batches between two looks at how much the log holds.
+const LOOK_AFTER: usize = 32;
 
 /// A transaction takes no further verdict after this long, so that it stays under 20 ms.
 const LONGEST_GROUP: Duration = Duration::from_millis(12);
@@ -119,6 +124,7 @@ impl Writer {
             expiring: None,
             exceptions: watch::Sender::new(0),
             checkpoint_at: CHECKPOINT_PAGES,
+            unlooked: 0,
             in_trouble: false,
             _lock: lock,
         })
@@ -167,6 +173,7 @@ impl Writer {
                 None => queue.take(),
             };
             let closed = batch.closed;
+            self.unlooked += 1 + batch.recordings.len();
             let changing = std::mem::take(&mut batch.changing);
             let returning = std::mem::take(&mut batch.returning);
             for expiry in batch.expiries.drain(..) {
@@ -337,6 +344,10 @@ impl Writer {
 
     /// Moves the log into the database when it has grown. Between groups: nobody waits for it.
     fn checkpoint_if_due(&mut self) {
+        if self.unlooked < LOOK_AFTER {
+            return;
+        }
+        self.unlooked = 0;
         match self.checkpoint("PRAGMA wal_checkpoint(NOOP)") {
             Ok((pages, _)) if pages >= self.checkpoint_at => {}
             Ok(_) => return,
