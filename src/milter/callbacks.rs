@@ -19,7 +19,7 @@ use indymilter::{Macros, ProtoOpts, SocketInfo, Status};
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, interval_at};
@@ -38,7 +38,8 @@ enum Stage<R> {
     /// No message in hand.
     Idle,
     Transaction(Box<Transaction<R>>),
-    Reading(Box<Reading<R>>),
+    /// Whoever takes the octets of the body shares it.
+    Reading(Arc<Mutex<Reading<R>>>),
     /// The message in hand met a panic: it will be deferred.
     Broken,
 }
@@ -81,7 +82,12 @@ pub fn callbacks<R: Resolver + 'static>(
                 c.header(&name, &value)
             })
         })
-        .on_eoh(|cx| quiet(cx, ProtoOpts::NOREPLY_EOH, |c, _| c.end_of_header()))
+        .on_eoh(|cx| {
+            quiet(cx, ProtoOpts::NOREPLY_EOH, |c, _| {
+                c.end_of_header();
+                c.body_may_come();
+            })
+        })
         .on_body(|cx, octets| {
             let status = quiet(cx, ProtoOpts::NOREPLY_BODY, |c, _| c.body(&octets));
             match &cx.data {
@@ -244,16 +250,30 @@ impl<R: Resolver + 'static> Conversation<R> {
         // While the stage is away, a panic finds nothing half done.
         self.stage = match std::mem::replace(&mut self.stage, Stage::Broken) {
             Stage::Transaction(transaction) => {
-                Stage::Reading(Box::new(transaction.end_of_header()))
+                Stage::Reading(Arc::new(Mutex::new(transaction.end_of_header())))
             }
             other => other,
         };
     }
 
+    /// Body octets that didn't go past indymilter.
     fn body(&mut self, octets: &[u8]) {
         self.end_of_header();
-        if let Stage::Reading(reading) = &mut self.stage {
-            reading.body(octets);
+        if let Stage::Reading(reading) = &self.stage {
+            take_body(reading, octets);
+        }
+        self.body_may_come();
+    }
+
+    /// Body packets that the MTA wants no reply to need not pass through indymilter's tasks, nor be there whole.
+    fn body_may_come(&self) {
+        if let Stage::Reading(reading) = &self.stage
+            && !self.link.replies_to_body()
+            && !self.link.at_end_of_message()
+        {
+            let reading = Arc::clone(reading);
+            self.link
+                .want_body(Box::new(move |octets| take_body(&reading, octets)));
         }
     }
 
@@ -263,7 +283,10 @@ impl<R: Resolver + 'static> Conversation<R> {
         let can_be_told =
             options.contains(ProtoOpts::SKIP) && !options.contains(ProtoOpts::NOREPLY_BODY);
         match &self.stage {
-            Stage::Reading(reading) => can_be_told && reading.is_done_with_body(),
+            Stage::Reading(reading) => {
+                let reading = reading.lock();
+                can_be_told && reading.is_ok_and(|reading| reading.is_done_with_body())
+            }
             Stage::Idle | Stage::Transaction(_) | Stage::Broken => false,
         }
     }
@@ -291,12 +314,17 @@ async fn end_of_message<R: Resolver + 'static>(cx: &mut EomContext<Conversation<
     let began = Instant::now();
     link.expect_answer();
     let stage = std::mem::replace(&mut conversation.stage, Stage::Idle);
-    let mut answer = match stage {
-        Stage::Reading(mut reading) => {
+    let reading = match stage {
+        // No one else has it any more, and after a panic no one has it.
+        Stage::Reading(reading) => Arc::into_inner(reading).and_then(|r| r.into_inner().ok()),
+        Stage::Idle | Stage::Transaction(_) | Stage::Broken => None,
+    };
+    let mut answer = match reading {
+        Some(mut reading) => {
             reading.queue_id(|| text(&cx.macros, c"i"));
-            answer(*reading, &cx.actions, &link).await
+            answer(reading, &cx.actions, &link).await
         }
-        Stage::Idle | Stage::Transaction(_) | Stage::Broken => Answer::try_later(),
+        None => Answer::try_later(),
     };
     if answer.hold.is_some() && !negotiated.can_hold() {
         answer.cannot_be_held();
@@ -373,6 +401,18 @@ fn told_broken(problem: &str, queue_id: Option<&str>) {
         queue_id,
         problem, "a message is deferred because of a fault in alignd; please report it"
     );
+}
+
+/// A panic in it poisons the message's lock: the message will be deferred.
+fn take_body<R: Resolver + 'static>(reading: &Mutex<Reading<R>>, octets: &[u8]) {
+    let taken = catch_unwind(AssertUnwindSafe(|| {
+        if let Ok(mut reading) = reading.lock() {
+            reading.body(octets);
+        }
+    }));
+    if let Err(panic) = taken {
+        told_broken(&panic_text(panic.as_ref()), None);
+    }
 }
 
 fn text(macros: &Macros, name: &CStr) -> Option<String> {

@@ -46,6 +46,9 @@ pub enum Fate {
 /// Called once with what became of an answer.
 pub type OnAnswer = Box<dyn FnOnce(Fate) + Send>;
 
+/// Called with the octets of a body as they come. Must not panic.
+pub type OnBody = Box<dyn FnMut(&[u8]) + Send>;
+
 /// One MTA connection.
 pub struct Link {
     socket: Socket,
@@ -58,6 +61,9 @@ pub struct Link {
     wants_fields: AtomicBool,
     /// Payloads of header field packets, one behind the other, until a callback takes them.
     fields: Mutex<Vec<u8>>,
+    /// The next commands may be body packets of the message in hand, to which no reply is wanted: who takes
+    /// their octets.
+    body: Mutex<Option<OnBody>>,
 }
 
 impl Link {
@@ -71,6 +77,7 @@ impl Link {
             on_answer: Mutex::new(None),
             wants_fields: AtomicBool::new(false),
             fields: Mutex::default(),
+            body: Mutex::new(None),
         }
     }
 
@@ -109,6 +116,7 @@ impl Link {
         // After any other command its callback must say so anew: only then has indymilter let it pass.
         if kind != packet::MACROS {
             self.wants_fields.store(false, Ordering::Release);
+            *self.body() = None;
         }
     }
 
@@ -138,6 +146,23 @@ impl Link {
     /// The fields that have gone past the callbacks so far, in their order.
     pub fn take_fields(&self) -> Vec<u8> {
         std::mem::take(&mut *self.fields())
+    }
+
+    /// From a callback: body packets may come next, and none of them gets a reply. It is dropped before any
+    /// other command reaches its callback.
+    pub fn want_body(&self, take: OnBody) {
+        *self.body() = Some(take);
+    }
+
+    pub fn wants_body(&self) -> bool {
+        self.body().is_some()
+    }
+
+    /// From the stream: octets of a body packet's payload.
+    pub fn pass_body(&self, octets: &[u8]) {
+        if let Some(take) = &mut *self.body() {
+            take(octets);
+        }
     }
 
     /// It was agreed that body packets get no reply.
@@ -179,6 +204,7 @@ impl Link {
 
     /// From the stream: it is gone.
     pub fn closed(&self) {
+        *self.body() = None;
         let left = self.pending().take();
         if let Some(left) = left {
             left(Fate::Lost);
@@ -188,6 +214,10 @@ impl Link {
 
     fn fields(&self) -> MutexGuard<'_, Vec<u8>> {
         self.fields.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn body(&self) -> MutexGuard<'_, Option<OnBody>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pending(&self) -> MutexGuard<'_, Option<OnAnswer>> {

@@ -1,7 +1,7 @@
 //! Packets of the milter protocol as octets in a stream: where one ends, and what kind it is.
 //!
 //! Owns the framing (four octets of length, one of kind, the rest), the kinds that the stream must tell
-//! apart, which packets are plain header fields, and the mending of packets that MTAs send and indymilter doesn't take. What else is in a
+//! apart, which packets are plain header fields or body octets, and the mending of packets that MTAs send and indymilter doesn't take. What else is in a
 //! packet is indymilter's.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -141,6 +141,16 @@ pub fn field_front(octets: &[u8]) -> FieldFront<'_> {
         [Some([_, ..]), Some(_), Some([]), None] => FieldFront::Field(payload),
         _ => FieldFront::Other,
     }
+}
+
+/// How long the payload of the body packet is that `octets` begin with; `None`: it begins with another one, or
+/// with one that `front` has to look at.
+pub fn body_front(octets: &[u8]) -> Option<usize> {
+    let ([a, b, c, d, b'B'], _) = octets.split_first_chunk::<HEADER>()? else {
+        return None;
+    };
+    let length = (u32::from_be_bytes([*a, *b, *c, *d]) as usize).saturating_sub(1);
+    (1..=MAX_CONTENT).contains(&length).then_some(length)
 }
 
 /// Octets of the longest packet of this kind, its kind left out.

@@ -3,11 +3,11 @@
 //! Owns when octets go out: the changes of a message stay here until the final reply joins them, so
 //! that the whole answer is one write; everything else, progress above all, goes out at once. Hands
 //! indymilter one packet at a time, so that the link always knows the command being handled, and none
-//! that it would end the session over without need. Header fields, two thirds of all packets, go past it
-//! where nobody waits for a reply to them. Tells the link whether an answer was written.
+//! that it would end the session over without need. Header fields, two thirds of all packets, and the body, most
+//! of the octets, go past it where nobody waits for a reply to them. Tells the link whether an answer was written.
 
 use super::link::{Fate, Link};
-use super::packet::{CONTINUE, FieldFront, Framer, Front, HEADER, field_front};
+use super::packet::{CONTINUE, FieldFront, Framer, Front, HEADER, body_front, field_front};
 use super::packet::{front, is_change, is_final, packet};
 use std::io;
 use std::pin::Pin;
@@ -23,6 +23,10 @@ pub struct MtaStream {
     incoming: Vec<u8>,
     handed: usize,
     reading: Framer,
+    /// Octets still to come of a body packet that goes past indymilter.
+    passing: usize,
+    /// Octets of the body that did, since indymilter was last given a packet.
+    passed: usize,
     outgoing: Vec<u8>,
     written: usize,
     writing: Framer,
@@ -41,6 +45,8 @@ impl MtaStream {
             incoming: Vec::new(),
             handed: 0,
             reading: Framer::default(),
+            passing: 0,
+            passed: 0,
             outgoing: Vec::new(),
             written: 0,
             writing: Framer::default(),
@@ -55,7 +61,8 @@ impl MtaStream {
         self.incoming.drain(..self.handed);
         self.handed = 0;
         let left = self.incoming.len();
-        self.incoming.resize(READ_BUFFER.max(left), 0);
+        let room = self.passing.clamp(READ_BUFFER, BODY_BUFFER);
+        self.incoming.resize(room.max(left), 0);
         let place = self.incoming.get_mut(left..).unwrap_or_default();
         let read = poll_socket(&self.link, &mut self.unacknowledged, cx, place);
         let octets = match &read {
@@ -75,6 +82,25 @@ impl MtaStream {
             // A reply that is owed goes out before anything else is taken.
             ready!(self.poll_owed(cx))?;
             let waiting = self.incoming.get(self.handed..).unwrap_or_default();
+            if self.passing > 0 {
+                let here = waiting.get(..self.passing).unwrap_or(waiting);
+                if here.is_empty() {
+                    return Poll::Ready(Ok(false));
+                }
+                self.link.pass_body(here);
+                self.passing = self.passing.saturating_sub(here.len());
+                self.handed = self.handed.saturating_add(here.len());
+                continue;
+            }
+            if let Some(length) = body_front(waiting)
+                && self.passed < PASSING_AT_MOST
+                && self.link.wants_body()
+            {
+                self.passing = length;
+                self.passed = self.passed.saturating_add(length);
+                self.handed = self.handed.saturating_add(HEADER);
+                continue;
+            }
             if self.link.wants_fields() {
                 match field_front(waiting) {
                     FieldFront::Unknown => return Poll::Ready(Ok(false)),
@@ -130,6 +156,7 @@ impl MtaStream {
         if let Some(kind) = self.reading.kind()
             && !in_payload
         {
+            self.passed = 0;
             self.link.command_began(kind);
         }
     }
@@ -261,6 +288,12 @@ impl Drop for MtaStream {
 
 /// Octets read at once: a header of usual size in one system call.
 const READ_BUFFER: usize = 8 * 1024;
+
+/// Octets of a body read at once.
+const BODY_BUFFER: usize = 32 * 1024;
+
+/// Octets of a body that go past indymilter until it is given a packet of it: it counts the time without one.
+const PASSING_AT_MOST: usize = 1024 * 1024;
 
 /// Octets of changes that wait for their final reply; beyond it they go out early.
 const MAX_HELD: usize = 256 * 1024;

@@ -391,3 +391,62 @@ fn nor_does_any_verdict_on_any_body() {
         assert_eq!(cut.decision, whole.decision);
     }
 }
+
+/// A body of several MiB goes past the protocol's tasks for the most part, where it needs no replies: as fast as
+/// it comes or in octets that are no whole packets, it is the same mail as one of which every packet is answered.
+#[tokio::test]
+async fn a_long_body_is_the_same_with_and_without_replies() {
+    let key = SigningKey::generate("ed25519");
+    let body: String = (0..40_000)
+        .map(|line| format!("line {line}  of a body that is longer than any buffer\t \r\n"))
+        .collect();
+    let mail = format!("From: a@good.example\r\n\r\n{body}");
+    let tags =
+        "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=good.example; s=s; h=from; bh={bh}; b={b}";
+    let file = key.sign(mail.as_bytes(), tags);
+    let message = Message::parse(&file);
+    let running = start_with_key(&key).await;
+    const NO_REPLY_TO_BODY: u32 = 0x8_0000;
+    for (options, chunk, octets) in [
+        (0x1f_ffff & !NO_REPLY_TO_BODY, 65_535, None),
+        (0x1f_ffff, 65_535, None),
+        (0x1f_ffff, 65_535, Some(40_009)),
+        (0x1f_ffff, 3_001, Some(1_009)),
+    ] {
+        let raw = running.raw("unix").await.offering(6, 0x1ff, options);
+        let mut session = Mta::Postfix.connected(raw, "mx", "198.51.100.7:4711").await;
+        session.helo("mx").await;
+        session.begin(&Mail::plain("<a@elsewhere.example>")).await;
+        send_header(&mut session, &message).await;
+        let chunks = message.body.chunks(chunk);
+        match octets {
+            None => {
+                for chunk in chunks {
+                    session.body(chunk).await;
+                }
+            }
+            Some(octets) => {
+                let packets = chunks.map(|chunk| {
+                    let length = u32::try_from(chunk.len() + 1).unwrap();
+                    [&length.to_be_bytes()[..], b"B", chunk].concat()
+                });
+                let stream = packets.collect::<Vec<_>>().concat();
+                for octets in stream.chunks(octets) {
+                    session.raw.send_octets(octets).await;
+                }
+            }
+        }
+        let results = session.end().await.results();
+        assert!(results.contains("dkim=pass"), "{options:x} {results}");
+        session.quit().await;
+    }
+    let verdicts = running.stop().await.verdicts;
+    assert_eq!(verdicts.len(), 4);
+    for kept in &verdicts {
+        assert_eq!(kept.verdict.message, verdicts[0].verdict.message);
+        assert_eq!(
+            kept.verdict.evidence.dkim,
+            verdicts[0].verdict.evidence.dkim
+        );
+    }
+}
