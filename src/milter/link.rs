@@ -1,8 +1,9 @@
 //! `Link`: what the stream below indymilter and the callbacks above it know of one MTA connection
 //! together, since neither sees the other.
 //!
-//! Owns the socket, whether a message is in hand, which command is being handled, and what to do
-//! once the answer at the end of a message has been written, or can't be. Speaks no protocol.
+//! Owns the socket, whether a message is in hand, which command is being handled, where header fields and
+//! body octets go that pass by the callbacks, and what to do once the answer at the end of a message has been
+//! written, or can't be. Speaks no protocol.
 
 use super::packet;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};

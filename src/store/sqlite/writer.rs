@@ -38,7 +38,7 @@ pub(in crate::store) struct Writer {
     exceptions: watch::Sender<u64>,
     /// Checkpoint when the log has this many pages.
     checkpoint_at: i64,
-    /// Verdicts and batches since the last look at the log.
+    /// What was written since the last look at the log, as `LOOK_AFTER` counts it.
     unlooked: usize,
     /// The last commit failed: said once.
     in_trouble: bool,
@@ -57,8 +57,9 @@ struct Riders {
 /// the same page then stands in the log many times but is moved once.
 const CHECKPOINT_PAGES: i64 = 4_000;
 
-/// Verdicts and batches between two looks at how much the log holds.
-const LOOK_AFTER: usize = 32;
+/// Verdicts, confirmations and batches between two looks at how much the log holds. After anything else, which may
+/// write many pages, it is looked at at once.
+const LOOK_AFTER: usize = 64;
 
 /// A transaction takes no further verdict after this long, so that it stays under 20 ms.
 const LONGEST_GROUP: Duration = Duration::from_millis(12);
@@ -173,11 +174,14 @@ impl Writer {
                 None => queue.take(),
             };
             let closed = batch.closed;
-            self.unlooked += 1 + batch.recordings.len();
+            self.unlooked += 1 + batch.recordings.len() + batch.confirmations.len();
             let changing = std::mem::take(&mut batch.changing);
             let returning = std::mem::take(&mut batch.returning);
             for expiry in batch.expiries.drain(..) {
                 Expiring::add(&mut self.expiring, expiry, self.keep);
+            }
+            if self.expiring.is_some() || !changing.is_empty() {
+                self.unlooked = LOOK_AFTER;
             }
             self.write(batch, queue);
             // After the verdicts and confirmations that came before them.
