@@ -5,6 +5,7 @@
 //! takes long holds up those behind it only when nothing else is left to do.
 
 use super::{Asked, BuildError, Builder, Destinations, came_to};
+use crate::report::period::Place;
 use crate::store::{DaySummary, Destination};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
@@ -17,7 +18,9 @@ use tokio::sync::{Semaphore, mpsc};
 /// The domains of a day that may get a report, and where those go.
 pub(super) struct Lookups<'d> {
     /// Not asked for yet.
-    rest: std::slice::Iter<'d, DaySummary>,
+    rest: std::iter::Enumerate<std::slice::Iter<'d, DaySummary>>,
+    /// All of the day's.
+    domains: usize,
     asks: mpsc::Sender<Asked>,
     found: Receiver<Vec<Destination>>,
     /// Asked for and not handed out, in order; with the trouble there was in asking.
@@ -36,7 +39,8 @@ pub(super) fn looking_ahead<'d, D: Destinations, T>(
     std::thread::scope(|scope| {
         scope.spawn(move || runtime.block_on(answer(destinations, asked, answers)));
         work(Lookups {
-            rest: domains.iter(),
+            rest: domains.iter().enumerate(),
+            domains: domains.len(),
             asks,
             found,
             awaited: VecDeque::new(),
@@ -63,7 +67,7 @@ impl Lookups<'_> {
             return Ok(());
         }
         while self.awaited.len() < AHEAD {
-            let Some(summary) = self.rest.next() else {
+            let Some((nth, summary)) = self.rest.next() else {
                 return Ok(());
             };
             if came_to(builder.settings, summary).is_some() {
@@ -76,6 +80,10 @@ impl Lookups<'_> {
                         policy_domain: summary.policy_domain.clone(),
                         method: record.method,
                         record,
+                        place: Place {
+                            nth: nth as u64,
+                            of: self.domains as u64,
+                        },
                     };
                     self.asks.try_send(asked).map_err(|_| ended())?;
                     Ok(())

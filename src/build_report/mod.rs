@@ -21,6 +21,7 @@ use crate::auth::dmarc::DiscoveryMethod;
 use crate::build_report::ahead::Lookups;
 use crate::domain::DomainName;
 use crate::report::aggregate::{Format, Reporter};
+use crate::report::period::Place;
 use crate::store::{
     Building, CameTo, Claimed, Covered, DaySummary, Destination, Finished, Folded, Include, LEASE,
     LastRecord, Lease, ReadError, Reader, Reports, ReportsError, Selection, Standing, Wanted,
@@ -57,6 +58,8 @@ pub struct Asked {
     /// The last record seen that day.
     pub record: LastRecord,
     pub method: DiscoveryMethod,
+    /// The domain's among those of the day.
+    pub place: Place,
 }
 
 /// Says where reports go. Asked for many domains side by side, ahead of their turn, from another thread.

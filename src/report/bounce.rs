@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const REPORT: &str = "236e2ad4fdd6082cd413f3dbed8780f9";
+    const REPORT: &str = "example0236e2ad4fdd6082cd413f3dbed8780f9";
 
     fn plain(text: &str) -> PlainAddress {
         PlainAddress::parse(text).unwrap()

@@ -194,13 +194,30 @@ impl TimeOfDay {
     }
 }
 
-/// Where in what is left of a window, from `from` on, the mail known by `key` goes out: always the same
-/// place for the same key, and spread evenly over many. The window's last tenth stays free for those
-/// that were put off.
-pub fn moment_within(window: Period, from: Timestamp, key: &str) -> Timestamp {
+/// Which of a day's domains a report is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// From 0, in the order in which they are built.
+    pub nth: u64,
+    pub of: u64,
+}
+
+/// Where in what is left of a window, from `from` on, a report about the domain at `place` goes out: each has as much
+/// room as the others, in their order. Which of them goes first, and where in its room each goes, is told by
+/// `sender`, of whoever sends this day, and `about`, of the report: the same for the same, whoever builds it, but not
+/// at all hosts of the world at the same time. The window's last tenth stays free for those that were put off.
+pub fn moment_within(
+    window: Period,
+    from: Timestamp,
+    place: Place,
+    (sender, about): (&str, &str),
+) -> Timestamp {
     let from = from.max(window.begin);
     let left = window.end.micros().saturating_sub(from.micros()).max(0);
-    let share = i128::from(left) * 9 / 10 * i128::from(fraction(key)) / i128::from(u32::MAX);
+    let one = i128::from(u32::MAX) + 1;
+    let room = i128::from(place.nth) * one + i128::from(fraction(about));
+    let turned = room / i128::from(place.of.max(1)) + i128::from(fraction(sender));
+    let share = i128::from(left) * 9 / 10 * (turned % one) / one;
     from.plus_micros(i64::try_from(share).unwrap_or(0))
 }
 
@@ -212,12 +229,15 @@ pub fn fits(window: Period, from: Timestamp, rate: u32) -> u64 {
     u64::try_from(mails).unwrap_or(u64::MAX)
 }
 
-/// A number between 0 and `u32::MAX` from a text, the same on every host: FNV-1a, its ends mixed.
+/// A number between 0 and `u32::MAX` from a text, the same on every host: FNV-1a, and then as MurmurHash3 ends, since
+/// the last characters of a text would tell little in its upper bits.
 fn fraction(text: &str) -> u32 {
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    (hash >> 32) as u32 ^ hash as u32
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    (hash >> 32) as u32
 }
 
 /// The local time, or the first minute after it that exists.

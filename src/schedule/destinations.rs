@@ -35,9 +35,9 @@ pub struct Notes(Mutex<Vec<Checked>>);
 impl<R: Resolver> Destinations for LiveDestinations<'_, R> {
     async fn of(&self, asked: &Asked) -> Vec<Destination> {
         let domain = &asked.policy_domain;
-        // The same place in the window for the same report, whoever builds it.
-        let key = format!("{domain} {}", self.day);
-        let send_at = moment_within(self.window, self.asker.now, &key);
+        let sender = format!("{} {}", self.asker.report_domain, self.day);
+        let keys = (sender.as_str(), domain.as_str());
+        let send_at = moment_within(self.window, self.asker.now, asked.place, keys);
         let last = (&asked.record.record, asked.method);
         let resolver = Deadline::new(self.resolver.clone(), Instant::now() + LIMIT);
         let found = destinations(domain, last, send_at, self.asker, self.reports, &resolver).await;
@@ -114,6 +114,7 @@ mod tests {
     use super::*;
     use crate::auth::dmarc::{DiscoveryMethod, record};
     use crate::domain::DomainName;
+    use crate::report::period::Place;
     use crate::store::LastRecord;
 
     #[test]
@@ -128,6 +129,7 @@ mod tests {
                 method,
             },
             method,
+            place: Place { nth: 0, of: 1 },
         };
         let found = unverified(&asked, 2, Timestamp::from_seconds(7));
         let found: Vec<String> = found

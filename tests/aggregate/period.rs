@@ -1,9 +1,12 @@
 //! Days and windows: the instants at which reports are due, in zones that make it hard. The expected
 //! ones were worked out apart, with Python's zoneinfo.
 
-use alignd::report::period::{Readiness, SendSchedule, SendWindow, TimeOfDay, fits, moment_within};
+use alignd::report::period::{
+    Place, Readiness, SendSchedule, SendWindow, TimeOfDay, fits, moment_within,
+};
 use alignd::time::{Period, Timestamp, UtcDay};
 use proptest::prelude::*;
+use std::collections::HashSet;
 
 const MINUTE: i64 = 60_000_000;
 
@@ -343,26 +346,62 @@ fn windows_are_read_and_written() {
     }
 }
 
-/// Four hours, a thousand reports: every tenth of the first nine tenths gets its share.
+/// What is left of four hours, a thousand reports: every tenth of the first nine tenths gets its share, in the order of
+/// the domains but for where it begins anew.
 #[test]
 fn reports_are_spread_over_the_window() {
+    let mut tenths = [0; 10];
+    let moments = moments_of(1000, "mx.example 20579");
+    assert_eq!(moments, moments_of(1000, "mx.example 20579"));
+    for moment in &moments {
+        let share = moment * 10 / (180 * MINUTE);
+        tenths[usize::try_from(share).unwrap()] += 1;
+    }
+    assert_eq!(tenths[9], 0, "the last tenth is kept free");
+    for count in &tenths[..9] {
+        assert!((110..114).contains(count), "{tenths:?}");
+    }
+    let steps_back = moments.windows(2).filter(|pair| pair[1] < pair[0]);
+    assert!(steps_back.count() <= 1, "{moments:?}");
+}
+
+/// Neither do all hosts of the world write to the same domain at the same time, nor one host every day, nor one that
+/// has a single report at a time of its own.
+#[test]
+fn whoever_sends_has_an_order_of_its_own() {
+    for domains in [1, 7, 1000] {
+        let mut tenths = [0; 10];
+        for nth in 0..1000 {
+            let moments = moments_of(domains, &format!("mx{}.example {}", nth % 100, nth / 100));
+            tenths[usize::try_from(moments[0] * 10 / (180 * MINUTE)).unwrap()] += 1;
+        }
+        assert_eq!(tenths[9], 0, "the last tenth is kept free");
+        for count in &tenths[..9] {
+            assert!((70..160).contains(count), "{domains}: {tenths:?}");
+        }
+    }
+    let alone = |nth: u64| moment_of(Place { nth: 0, of: 1 }, ("mx.example 7", nth));
+    let moments: HashSet<i64> = (0..100).map(alone).collect();
+    assert_eq!(moments.len(), 100);
+}
+
+/// When each of these many reports goes out, in microseconds after the build.
+fn moments_of(domains: u64, sender: &str) -> Vec<i64> {
+    let places = (0..domains).map(|nth| Place { nth, of: domains });
+    places
+        .map(|place| moment_of(place, (sender, place.nth)))
+        .collect()
+}
+
+fn moment_of(place: Place, (sender, about): (&str, u64)) -> i64 {
     let window = Period {
         begin: at("2026-05-06T01:00"),
         end: at("2026-05-06T05:00"),
     };
     let from = at("2026-05-06T02:00");
-    let mut tenths = [0; 10];
-    for nth in 0..1000 {
-        let key = format!("{nth}.example 2026-05-05");
-        let moment = moment_within(window, from, &key);
-        assert_eq!(moment, moment_within(window, from, &key));
-        let share = (moment.micros() - from.micros()) * 10 / (180 * MINUTE);
-        tenths[usize::try_from(share).unwrap()] += 1;
-    }
-    assert_eq!(tenths[9], 0, "the last tenth is kept free");
-    for count in &tenths[..9] {
-        assert!((70..160).contains(count), "{tenths:?}");
-    }
+    let about = format!("{about}.example");
+    let moment = moment_within(window, from, place, (sender, &about));
+    moment.micros() - from.micros()
 }
 
 #[test]
