@@ -5,12 +5,13 @@
 //!
 //! - `migrate`: the schema · `dictionary`: contents stored once · `write`: one verb per function
 //! - `change`: what operators change · `digest`: what the daily digest told · `uses`: how often rules decided
-//! - `writer`: the thread · `expire`: retention
+//! - `writer`: the thread · `checkpoint`: the log into the database · `expire`: retention
 //! - `read`, `list`, `held`, `exceptions`, `bearer`: the reader · `rebuild`: rows to verdicts
 //! - `fold`: days to the rows of reports · `reports`: `reports.db`
 
 mod bearer;
 mod change;
+mod checkpoint;
 mod dictionary;
 mod digest;
 mod exceptions;
@@ -72,12 +73,7 @@ fn open_for_writing(
         check_writable(&directory.join(file), file == "alignd.db")?;
     }
     let error = |e| OpenError::database(&path, &e);
-    let connection = Connection::open_with_flags(
-        &path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )
-    .map_err(error)?;
-    prepare(&connection).map_err(error)?;
+    let connection = open_to_write(&path).map_err(error)?;
     VERDICTS.check_ours(&connection, &path)?;
     use_wal(&connection, &path)?;
     let synchronous = match durability {
@@ -85,11 +81,25 @@ fn open_for_writing(
         Durability::Relaxed => "NORMAL",
     };
     set(&connection, "synchronous", synchronous).map_err(error)?;
-    // The writer's thread checkpoints after it has answered, not inside a COMMIT.
-    set(&connection, "wal_autocheckpoint", 0).map_err(error)?;
-    set(&connection, "journal_size_limit", WAL_LIMIT_BYTES).map_err(error)?;
     set(&connection, "cache_size", -WRITER_CACHE_KIB).map_err(error)?;
     Ok((connection, lock))
+}
+
+/// Opens the file once more, for what the process of the writer does beside it: no transaction of its own.
+fn open_beside_writer(path: &Path) -> Result<Connection, OpenError> {
+    open_to_write(path).map_err(|e| OpenError::database(path, &e))
+}
+
+fn open_to_write(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    prepare(&connection)?;
+    // The log is moved into the database beside what is written, not inside a COMMIT.
+    set(&connection, "wal_autocheckpoint", 0)?;
+    set(&connection, "journal_size_limit", WAL_LIMIT_BYTES)?;
+    Ok(connection)
 }
 
 /// Creates the store's directory unless it is there. Its parent must be there.

@@ -1,7 +1,7 @@
 //! The writer: one thread that owns the only connection that writes verdicts.
 //!
 //! Owns group commit: what is there is committed at once, what comes meanwhile gathers for the next
-//! group; nobody waits for a timer. Answers after the COMMIT, then tends the log file. A group that
+//! group; nobody waits for a timer. Answers after the COMMIT, then tends the log (`checkpoint`). A group that
 //! fails is rolled back whole; what nobody waits for goes back to the queue.
 
 use crate::outcome::{IllegalMove, Outcome, OutcomeSource, OutcomeState};
@@ -10,12 +10,13 @@ use crate::store::change::ChangeError;
 use crate::store::error::{OpenError, RecordError};
 use crate::store::queue::{Batch, Changing, Queue, Recording, Skips};
 use crate::store::sqlite::change::{self, Undone};
+use crate::store::sqlite::checkpoint::{self, Checkpoints};
 use crate::store::sqlite::expire::Expiring;
 use crate::store::sqlite::migrate::VERDICTS;
 use crate::store::sqlite::take_back::take_back;
 use crate::store::sqlite::uses::Uses;
 use crate::store::sqlite::write::{self, Confirmed, Dictionaries, PairsOfDay};
-use crate::store::sqlite::{database_path, open_for_writing};
+use crate::store::sqlite::{database_path, open_beside_writer, open_for_writing};
 use crate::time::Timestamp;
 use crate::verdict::VerdictId;
 use nix::fcntl::Flock;
@@ -36,10 +37,7 @@ pub(in crate::store) struct Writer {
     expiring: Option<Expiring>,
     /// Counts the changes of exceptions.
     exceptions: watch::Sender<u64>,
-    /// Checkpoint when the log has this many pages.
-    checkpoint_at: i64,
-    /// What was written since the last look at the log, as `LOOK_AFTER` counts it.
-    unlooked: usize,
+    checkpoints: Checkpoints,
     /// The last commit failed: said once.
     in_trouble: bool,
     /// Held as long as the connection.
@@ -52,14 +50,6 @@ struct Riders {
     confirmations: Vec<(VerdictId, Outcome)>,
     skips: Skips,
 }
-
-/// Pages in the log before they are moved into the database, which takes as long as several groups: seldom, and
-/// the same page then stands in the log many times but is moved once.
-const CHECKPOINT_PAGES: i64 = 4_000;
-
-/// Verdicts, confirmations and batches between two looks at how much the log holds. After anything else, which may
-/// write many pages, it is looked at at once.
-const LOOK_AFTER: usize = 64;
 
 /// A transaction takes no further verdict after this long, so that it stays under 20 ms.
 const LONGEST_GROUP: Duration = Duration::from_millis(12);
@@ -116,6 +106,8 @@ impl Writer {
         File::open(&settings.path)
             .and_then(|directory| directory.sync_all())
             .map_err(|e| OpenError::access(&settings.path, e))?;
+        let beside = open_beside_writer(&path)?;
+        let checkpoints = Checkpoints::start(beside).map_err(OpenError::Thread)?;
         Ok(Self {
             connection,
             path,
@@ -124,8 +116,7 @@ impl Writer {
             keep: settings.keep_messages,
             expiring: None,
             exceptions: watch::Sender::new(0),
-            checkpoint_at: CHECKPOINT_PAGES,
-            unlooked: 0,
+            checkpoints,
             in_trouble: false,
             _lock: lock,
         })
@@ -174,14 +165,15 @@ impl Writer {
                 None => queue.take(),
             };
             let closed = batch.closed;
-            self.unlooked += 1 + batch.recordings.len() + batch.confirmations.len();
+            let written = 1 + batch.recordings.len() + batch.confirmations.len();
+            self.checkpoints.count(written);
             let changing = std::mem::take(&mut batch.changing);
             let returning = std::mem::take(&mut batch.returning);
             for expiry in batch.expiries.drain(..) {
                 Expiring::add(&mut self.expiring, expiry, self.keep);
             }
             if self.expiring.is_some() || !changing.is_empty() {
-                self.unlooked = LOOK_AFTER;
+                self.checkpoints.look_soon();
             }
             self.write(batch, queue);
             // After the verdicts and confirmations that came before them.
@@ -198,7 +190,9 @@ impl Writer {
             if closed {
                 return;
             }
-            self.checkpoint_if_due();
+            if let Err(error) = self.checkpoints.tend(&self.connection) {
+                self.note_failure(&error);
+            }
             self.expire_some();
         }
     }
@@ -346,32 +340,6 @@ impl Writer {
         self.in_trouble = false;
     }
 
-    /// Moves the log into the database when it has grown. Between groups: nobody waits for it.
-    fn checkpoint_if_due(&mut self) {
-        if self.unlooked < LOOK_AFTER {
-            return;
-        }
-        self.unlooked = 0;
-        match self.checkpoint("PRAGMA wal_checkpoint(NOOP)") {
-            Ok((pages, _)) if pages >= self.checkpoint_at => {}
-            Ok(_) => return,
-            Err(error) => return self.note_failure(&error),
-        }
-        match self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)") {
-            Ok((pages, moved)) if moved >= pages => self.checkpoint_at = CHECKPOINT_PAGES,
-            // A reader still needs the rest: not again before there is as much more.
-            Ok((pages, _)) => self.checkpoint_at = pages.saturating_add(CHECKPOINT_PAGES),
-            Err(error) => self.note_failure(&error),
-        }
-    }
-
-    /// Pages in the log, and how many of them are in the database.
-    fn checkpoint(&self, pragma: &str) -> rusqlite::Result<(i64, i64)> {
-        self.connection
-            .prepare_cached(pragma)?
-            .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))
-    }
-
     fn expire_some(&mut self) {
         let Some(expiring) = &mut self.expiring else {
             return;
@@ -398,7 +366,8 @@ impl Writer {
     /// Leaves one file, without a log, where no reader holds it.
     fn close(mut self) {
         self.end_expiry(Err(RecordError::Closed));
-        if let Err(error) = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)") {
+        self.checkpoints.end();
+        if let Err(error) = checkpoint::empty(&self.connection) {
             tracing::warn!(path = %self.path.display(), %error, "the store's log could not be emptied");
         }
     }
