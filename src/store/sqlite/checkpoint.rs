@@ -11,7 +11,7 @@ use std::thread::{Builder, JoinHandle};
 
 /// What the writer has of it.
 pub(super) struct Checkpoints {
-    /// The other thread's work; `None` once that has ended.
+    /// The other thread; `None` after `end`.
     mover: Option<Mover>,
     /// Due when the log has this many pages.
     due_at: i64,
@@ -40,7 +40,7 @@ const CHECKPOINT_PAGES: i64 = 8_000;
 /// So many the writer moves itself, between two groups.
 const FEW_PAGES: i64 = 1_000;
 
-/// With so many it moves them all itself, however long it takes: more is written than the thread can keep up with.
+/// With so many, 96 MiB, it moves them all itself, however long it takes: the thread does not keep up.
 const MOST_PAGES: i64 = 3 * CHECKPOINT_PAGES;
 
 /// Verdicts, confirmations and batches between two looks at how much the log holds.
